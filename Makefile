@@ -1,0 +1,81 @@
+# Every target does its own set-up in .venv, on a machine with Python, pip and make.
+# Written for GNU make 3.81 (macOS) and newer; the path of the folder may hold spaces.
+
+SUPPORTED := 3.11 3.12 3.13
+NOTEBOOKS := notebooks/*.ipynb
+BIN := .venv/bin
+# The last file that an installation writes, holding the folder it was made for. An interrupted
+# installation has none and starts again.
+READY := .venv/ready
+
+# The version of a Python, or nothing. Running it is the only proof: the shims of a version
+# manager exist for versions that are not installed.
+version = $(shell "$(1)" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)
+
+ifdef PYTHON
+wanted = $(call version,$(PYTHON))
+candidates = $(PYTHON)
+else
+wanted = $(SUPPORTED)
+candidates = python3 $(addprefix python,3.13 3.12 3.11)
+PYTHON = $(firstword $(foreach name,$(candidates),\
+	$(if $(filter $(SUPPORTED),$(call version,$(name))),$(name))) python3)
+endif
+
+# An environment is rebuilt when the folder was moved, or when its Python is gone or is not the
+# one that was asked for.
+installed_here := $(shell test "$$(cat $(READY) 2>/dev/null)" = "$$(pwd -P)" && echo yes)
+ifeq ($(and $(installed_here),$(filter $(wanted),$(call version,$(BIN)/python))),)
+.PHONY: $(READY)
+endif
+
+# Stops before anything is created, with one line.
+check_python = $(if $(filter $(SUPPORTED),$(call version,$(PYTHON))),,$(error $(PYTHON) is \
+	$(or $(addprefix Python ,$(call version,$(PYTHON))),missing), and Python 3.11, 3.12 or 3.13 is \
+	needed: install one, or name it, as in: make test PYTHON=/path/to/python3.12))
+check_pip = $(if $(shell "$(PYTHON)" -m pip --help 2>/dev/null | grep -e --python),,$(error \
+	$(PYTHON) has no pip, or one older than 22.3: install it, or upgrade it \
+	(Debian and Ubuntu: apt install python3-pip)))
+
+.PHONY: help lab test lint notebooks lock format clean
+
+help: ## list the targets (this text)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
+
+lab: $(READY) ## open the first notebook in JupyterLab (LAB_ARGS="--no-browser --port 8890")
+	$(BIN)/python -m jupyterlab --ServerApp.ip=127.0.0.1 \
+		--LabApp.default_url=/lab/tree/notebooks/01_save_and_load.ipynb \
+		$(if $(filter 0,$(shell id -u)),--allow-root) $(LAB_ARGS)
+
+test: lint ## check everything: style, helpers, environment, every cell of every notebook
+	$(BIN)/python -m pytest
+
+lint: $(READY) ## check style and format, notebooks included
+	$(BIN)/python -m ruff check
+	$(BIN)/python -m ruff format --check
+
+notebooks: $(READY) ## run the notebooks and store their outputs (NOTEBOOKS=notebooks/03_onnx.ipynb)
+	$(BIN)/python tests/execute_notebooks.py $(NOTEBOOKS)
+
+# An environment that is out of date will do: only uv is needed.
+lock: $(if $(wildcard $(BIN)/uv),,$(READY)) ## compile requirements.txt from pyproject.toml (LOCK_ARGS=--upgrade)
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras \
+		--custom-compile-command "make lock" $(LOCK_ARGS) pyproject.toml --output-file requirements.txt
+
+format: $(READY) ## put code and notebooks in the one format
+	$(BIN)/python -m ruff check --fix
+	$(BIN)/python -m ruff format
+
+clean: ## remove the environment and all caches
+	rm -rf .venv build *.egg-info .pytest_cache .ruff_cache .hypothesis
+	find . \( -name __pycache__ -o -name .ipynb_checkpoints \) -prune -exec rm -rf {} +
+
+# pip comes from the Python that was found: its own venv support may lack ensurepip (Debian).
+$(READY): requirements.txt pyproject.toml
+	$(check_python)$(check_pip)
+	rm -rf .venv
+	"$(PYTHON)" -m venv --without-pip .venv
+	"$(PYTHON)" -m pip --python $(BIN)/python install pip
+	$(BIN)/python -m pip install -r requirements.txt
+	$(BIN)/python -m pip install --no-deps --editable .
+	pwd -P > $(READY)

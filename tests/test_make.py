@@ -1,0 +1,254 @@
+"""The Makefile picks a Python, sets up once, and says in one line what is missing.
+
+``make -n`` prints the plan and runs nothing, so these tests install nothing. The Pythons they
+offer to make are scripts that answer what a Python of that version would.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import stat
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
+MAKE = shutil.which("make") or "make"
+SET_UP = "pip install -r requirements.txt"
+
+
+class Clone:
+    """An empty clone in a folder with spaces, on a machine with nothing but fake Pythons."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "a clone with spaces"
+        self.programs = folder / "bin"
+        self.path.mkdir()
+        self.programs.mkdir()
+        for name in ["Makefile", "pyproject.toml", "requirements.txt"]:
+            shutil.copy2(ROOT / name, self.path)
+        for name in ["awk", "bash", "cat", "dirname", "grep", "mkdir", "rm"]:
+            (self.programs / name).symlink_to(shutil.which(name) or "missing")
+        self.add_program("id", "echo 1000")
+
+    def add_program(self, name: str, script: str) -> Path:
+        """Put a shell script on the only PATH that make sees."""
+        path = self.programs / name
+        path.write_text(f"#!/bin/sh\n{script}\n")
+        path.chmod(0o755)
+        return path
+
+    def add_python(self, name: str, version: str, pip_help: str = "--python <python>") -> None:
+        """Put a Python there that can say its version, and can install nothing."""
+        self.add_program(
+            name,
+            f"""case "$1 $2" in
+                -c*) echo {version} ;;
+                "-m venv") mkdir .venv ;;
+                "-m pip") test "$3" = --help && echo "{pip_help}" ;;
+            esac""",
+        )
+
+    def add_environment(self, version: str) -> None:
+        """Leave what a finished installation leaves."""
+        binaries = self.path / ".venv" / "bin"
+        binaries.mkdir(parents=True)
+        shutil.copy2(self.add_program("installed", f"echo {version}"), binaries / "python")
+        (self.path / ".venv" / "ready").write_text(f"{self.path.resolve()}\n")
+
+    def make(self, *arguments: str, program: str = MAKE) -> subprocess.CompletedProcess[str]:
+        """Run make without what an outer make or shell has set."""
+        environment = {"PATH": str(self.programs), "HOME": str(self.path), "LC_ALL": "C"}
+        return subprocess.run(
+            [program, *arguments], cwd=self.path, env=environment, stdin=subprocess.DEVNULL,
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+
+    def plan(self, *arguments: str) -> str:
+        """List the commands that make would run."""
+        result = self.make("-n", *arguments)
+        assert result.returncode == 0, result.stderr
+        return result.stdout
+
+    def files(self) -> set[str]:
+        """List what is in the folder."""
+        return {path.name for path in self.path.iterdir()}
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Clone:
+    return Clone(tmp_path)
+
+
+def test_make_alone_lists_every_target(clone: Clone) -> None:
+    (targets,) = re.findall(r"^\.PHONY: (help .*)", MAKEFILE, flags=re.MULTILINE)
+    listing = clone.make()
+    assert listing.returncode == 0
+    assert [line.split()[1] for line in listing.stdout.splitlines()] == targets.split()
+    assert all(len(line.split()) > 3 for line in listing.stdout.splitlines())
+
+
+@pytest.mark.parametrize("target", ["lab", "test", "notebooks", "lint", "lock", "format"])
+@pytest.mark.parametrize(
+    ("pythons", "arguments", "finding"),
+    [
+        ({"python3": "3.10"}, [], "python3 is Python 3.10"),
+        ({"python3": "3.14"}, [], "python3 is Python 3.14"),
+        ({}, [], "python3 is missing"),
+        ({"python3": "3.12"}, ["PYTHON=python3.10"], "python3.10 is missing"),
+        ({"python3": "3.12", "other": "3.9"}, ["PYTHON=other"], "other is Python 3.9"),
+    ],
+    ids=["old", "new", "none", "asked for a missing one", "asked for an old one"],
+)
+def test_an_unsupported_python_ends_with_one_line(
+    clone: Clone, target: str, pythons: dict[str, str], arguments: list[str], finding: str
+) -> None:
+    for name, version in pythons.items():
+        clone.add_python(name, version)
+    before = clone.files()
+    result = clone.make(target, *arguments)
+    (line,) = result.stderr.splitlines()
+    assert finding in line
+    assert "Python 3.11, 3.12 or 3.13 is needed" in line
+    assert "make test PYTHON=" in line
+    assert result.returncode != 0
+    assert result.stdout == ""
+    assert clone.files() == before
+
+
+@pytest.mark.parametrize("pip_help", ["", "--prefix <dir>"], ids=["no pip", "old pip"])
+def test_a_python_without_a_usable_pip_ends_with_one_line(clone: Clone, pip_help: str) -> None:
+    clone.add_python("python3", "3.11", pip_help=pip_help)
+    before = clone.files()
+    result = clone.make("test")
+    (line,) = result.stderr.splitlines()
+    assert "python3 has no pip, or one older than 22.3" in line
+    assert result.returncode != 0
+    assert clone.files() == before
+
+
+@pytest.mark.parametrize("version", ["3.11", "3.12", "3.13"])
+def test_a_supported_python3_is_taken(clone: Clone, version: str) -> None:
+    clone.add_python("python3", version)
+    clone.add_python("python3.13", "3.13")
+    assert '"python3" -m venv' in clone.plan("test")
+
+
+def test_another_python_is_found_by_running_it(clone: Clone) -> None:
+    clone.add_python("python3", "3.10")
+    clone.add_program("python3.13", "echo 'python3.13: command not found' >&2; exit 127")
+    clone.add_python("python3.12", "3.12")
+    assert '"python3.12" -m venv' in clone.plan("test")
+
+
+def test_a_python_is_asked_for_by_its_path(clone: Clone) -> None:
+    clone.add_python("a python", "3.12")
+    path = clone.programs / "a python"
+    assert f'"{path}" -m venv' in clone.plan("test", f"PYTHON={path}")
+
+
+def test_the_second_time_installs_nothing(clone: Clone) -> None:
+    clone.add_environment("3.11")
+    plan = clone.plan("test").splitlines()
+    tools = ["ruff check", "ruff format --check", "pytest"]
+    assert plan == [f".venv/bin/python -m {tool}" for tool in tools]
+
+
+@pytest.mark.parametrize("changed", ["pyproject.toml", "requirements.txt"])
+def test_a_changed_list_of_packages_is_installed(clone: Clone, changed: str) -> None:
+    clone.add_python("python3", "3.11")
+    clone.add_environment("3.11")
+    later = (clone.path / ".venv" / "ready").stat().st_mtime + 10
+    os.utime(clone.path / changed, (later, later))
+    assert SET_UP in clone.plan("lab")
+
+
+def test_another_python_rebuilds_when_asked_for(clone: Clone) -> None:
+    clone.add_python("python3", "3.11")
+    clone.add_python("python3.13", "3.13")
+    clone.add_environment("3.11")
+    assert SET_UP in clone.plan("test", "PYTHON=python3.13")
+    assert SET_UP not in clone.plan("test", "PYTHON=python3")
+
+
+def test_an_environment_whose_python_is_gone_is_rebuilt(clone: Clone) -> None:
+    clone.add_python("python3", "3.11")
+    clone.add_environment("3.12")
+    (clone.path / ".venv" / "bin" / "python").unlink()
+    assert SET_UP in clone.plan("test")
+
+
+def test_an_environment_of_another_folder_is_rebuilt(clone: Clone) -> None:
+    clone.add_python("python3", "3.11")
+    clone.add_environment("3.11")
+    clone.path = clone.path.rename(clone.path.with_name("moved clone"))
+    assert SET_UP in clone.plan("test")
+
+
+def test_an_interrupted_installation_starts_again(clone: Clone) -> None:
+    clone.add_python("python3", "3.11")
+    result = clone.make("test")
+    assert result.returncode != 0
+    assert ".venv" in clone.files()
+    assert "rm -rf .venv" in clone.plan("test")
+
+
+@pytest.mark.parametrize(("user", "allowed"), [("0", True), ("1000", False)])
+def test_jupyterlab_starts_for_root_too(clone: Clone, user: str, allowed: bool) -> None:
+    clone.add_program("id", f"echo {user}")
+    clone.add_environment("3.11")
+    assert ("--allow-root" in clone.plan("lab")) == allowed
+
+
+def test_jupyterlab_opens_the_first_notebook_on_this_machine_alone(clone: Clone) -> None:
+    clone.add_environment("3.11")
+    plan = clone.plan("lab", "LAB_ARGS=--no-browser --port 8890")
+    assert "--ServerApp.ip=127.0.0.1" in plan
+    assert "/lab/tree/notebooks/01_save_and_load.ipynb" in plan
+    assert "--no-browser --port 8890" in plan
+
+
+def test_the_lock_is_compiled_without_a_new_installation(clone: Clone) -> None:
+    (clone.path / ".venv" / "bin").mkdir(parents=True)
+    (clone.path / ".venv" / "bin" / "uv").touch()
+    plan = clone.plan("lock", "LOCK_ARGS=--upgrade")
+    assert SET_UP not in plan
+    assert "uv pip compile" in plan
+    assert "--upgrade" in plan
+
+
+@pytest.fixture
+def ci(clone: Clone) -> Clone:
+    """A clone with the CI script, where make and apt-get note how they were called."""
+    shutil.copytree(ROOT / ".ci", clone.path / ".ci")
+    note = f'echo "$(id) $0 $*" >> "{clone.path}/calls"'
+    clone.add_program("id", "echo 0")
+    clone.add_program("make", f'{note}; test "$1" = -n || exit 3; test -e "{clone.path}/usable"')
+    clone.add_program("apt-get", f'{note}; test "$1" = update || : > "{clone.path}/usable"')
+    (clone.programs / "env").symlink_to(shutil.which("env") or "missing")
+    return clone
+
+
+def ci_calls(ci: Clone) -> list[str]:
+    """Run the CI script, and list which programs it called."""
+    result = ci.make(".ci/run", program=shutil.which("bash") or "bash")
+    assert result.returncode == 3, result.stderr
+    calls = (ci.path / "calls").read_text().splitlines()
+    return [" ".join(Path(call.split()[1]).name.split() + call.split()[2:4]) for call in calls]
+
+
+def test_ci_installs_what_is_missing_and_passes_the_result_on(ci: Clone) -> None:
+    assert ci_calls(ci) == ["make -n test", "apt-get update", "apt-get install --yes", "make test"]
+
+
+def test_ci_installs_nothing_on_a_machine_that_is_ready(ci: Clone) -> None:
+    (ci.path / "usable").touch()
+    assert ci_calls(ci) == ["make -n test", "make test"]
+
+
+def test_ci_can_be_run() -> None:
+    assert (ROOT / ".ci" / "run").stat().st_mode & stat.S_IXUSR
