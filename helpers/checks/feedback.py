@@ -1,0 +1,53 @@
+"""What a check answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, repr=False)
+class Feedback:
+    """The answer to one attempt.
+
+    Attributes:
+        passed: whether the exercise is solved.
+        message: what was seen, and for a failed attempt a hint at the cause, not the solution.
+    """
+
+    passed: bool
+    message: str
+
+    def __repr__(self) -> str:
+        return f"{'Passed' if self.passed else 'Not yet'}: {self.message}"
+
+
+class NotYet(Exception):
+    """Raised inside a check as soon as something is missing; its text is the feedback."""
+
+
+def give_feedback(check: Callable[[], str]) -> Feedback:
+    """Run a check: its return value is praise, a `NotYet` is a hint."""
+    try:
+        return Feedback(True, check())
+    except NotYet as hint:
+        return Feedback(False, str(hint))
+
+
+def call_answer(function: Callable[..., Any], *arguments: object) -> Any:
+    """Call the learner's function; what it raises becomes a hint instead of a traceback."""
+    if not callable(function):
+        raise NotYet(
+            f"expected a function, got {type(function).__name__}. Give its name, without ()."
+        )
+    try:
+        return function(*arguments)
+    except NotImplementedError as error:
+        raise NotYet(
+            "the function is still the stub. Write its body, then run the cell."
+        ) from error
+    except Exception as error:  # any mistake of the learner is worth an answer
+        raise NotYet(
+            f"your function raised {type(error).__name__}: {' '.join(str(error).split())}"
+        ) from error

@@ -1,0 +1,107 @@
+"""Can these inputs show a fault at all? A comparison proves nothing when they cannot."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+
+from helpers.parity.compare import compare_outputs
+from helpers.parity.golden import float64_reference
+from helpers.runtimes import KerasRuntime
+from helpers.tensors import Arrays
+
+DAMAGED_TENSORS = 8
+
+
+class ProbeError(ValueError):
+    """Inputs on which a damaged model looks like the sound one."""
+
+
+@dataclass(frozen=True)
+class ProbeReport:
+    """What the probe was tried on.
+
+    Attributes:
+        rows: number of inputs.
+        damaged_tensors: the weight tensors in which one weight was set to zero, each time noticed.
+    """
+
+    rows: int
+    damaged_tensors: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        return (
+            f"Probe of {self.rows} rows: noticed one zeroed weight in each of "
+            f"{len(self.damaged_tensors)} tensors"
+        )
+
+
+def check_probe(model: keras.Model, inputs: Arrays) -> ProbeReport:
+    """Prove that a comparison on `inputs` can fail, by damaging the model on purpose.
+
+    In up to eight weight tensors, spread from the first layer to the last, the largest weight is
+    set to zero, one tensor at a time. Each damaged model must fail the comparison with the sound
+    one. The weights are put back in any case.
+
+    Raises:
+        ProbeError: all rows get the same answer, an answer is NaN or infinite, there is nothing
+            to damage, or a damage goes unnoticed.
+        GoldenError: see `float64_reference`.
+        InputError: the inputs do not fit the model.
+    """
+    runtime = KerasRuntime(model)
+    sound = runtime(inputs)
+    named = sound if isinstance(sound, dict) else {runtime.outputs[0].name: sound}
+    rows = len(next(iter(named.values())))
+    for name, array in named.items():
+        if len(array) < 2 or np.all(array == array[:1]):
+            raise ProbeError(
+                f"the output '{name}' is the same for all {len(array)} row(s), so it cannot show "
+                "a fault. Use at least two different inputs, and a trained or calibrated model."
+            )
+    golden = float64_reference(model, inputs)
+    if not (report := compare_outputs(sound, sound, golden)).passed:
+        raise ProbeError(f"the sound model itself fails: {'; '.join(report.findings)}.")
+    # All weights, not only the trainable ones: a frozen layer can be damaged too.
+    kernels = [weight for weight in model.weights if _must_matter(weight)]
+    if not kernels:
+        raise ProbeError(f"'{model.name}' has no weight tensor of two axes or more to damage.")
+    picks = np.linspace(0, len(kernels) - 1, min(DAMAGED_TENSORS, len(kernels))).round()
+    tensors = [kernels[int(pick)] for pick in picks]
+    unnoticed = []
+    for tensor in tensors:
+        with _largest_weight_zeroed(tensor):
+            if compare_outputs(runtime(inputs), sound, golden).passed:
+                unnoticed.append(tensor.path)
+    if unnoticed:
+        raise ProbeError(
+            f"a damaged model passes on these {rows} rows: the largest weight of "
+            f"{', '.join(unnoticed)} can be set to zero without notice. "
+            "Use more, and more varied, inputs: real ones if you have them."
+        )
+    return ProbeReport(rows, tuple(tensor.path for tensor in tensors))
+
+
+def _must_matter(weight: keras.Variable) -> bool:
+    """Leave out weights that a sound probe may miss.
+
+    An embedding row matters only when its token occurs, and the key bias of an attention layer
+    cancels out in its softmax.
+    """
+    return len(weight.shape) >= 2 and not any(part in weight.name for part in ("bias", "embedding"))
+
+
+@contextmanager
+def _largest_weight_zeroed(tensor: keras.Variable) -> Iterator[None]:
+    values = keras.ops.convert_to_numpy(tensor).copy()
+    damaged = values.copy()
+    damaged.flat[np.abs(values).argmax()] = 0.0
+    tensor.assign(damaged)
+    try:
+        yield
+    finally:
+        tensor.assign(values)

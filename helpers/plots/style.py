@@ -1,0 +1,98 @@
+"""One style for every figure, and `show`, which displays a figure with its alternative text."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import matplotlib
+from IPython.display import display
+from matplotlib.figure import Figure
+
+BLUE = "#0072B2"
+ORANGE = "#D55E00"
+GREEN = "#009E73"
+PINK = "#CC79A7"
+SKY = "#56B4E9"
+GREY = "#6B6B6B"
+LIGHT = "#E6E6E6"
+PALETTE = (BLUE, ORANGE, GREEN, PINK, SKY, GREY)
+"""Okabe and Ito's colours, which people with a colour vision deficiency can tell apart.
+
+https://jfly.uni-koeln.de/color/. Figures add markers, hatches or labels: never colour alone.
+"""
+
+HATCHES = ("", "///", "...", "xxx", "\\\\\\", "++")
+MARKERS = ("o", "s", "^", "D", "v", "P")
+
+STYLE = {
+    # Opaque: a transparent figure has black text on a black page in the dark theme.
+    "figure.facecolor": "white",
+    "axes.facecolor": "white",
+    "savefig.facecolor": "white",
+    "figure.dpi": 110,
+    "font.size": 10,
+    "axes.titlesize": 11,
+    "axes.titlelocation": "left",
+    "axes.titleweight": "bold",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "axes.grid": False,
+    "grid.color": LIGHT,
+    "legend.frameon": False,
+    "axes.prop_cycle": matplotlib.cycler(color=PALETTE),
+}
+
+
+def new_figure(width: float = 7.0, height: float = 3.2) -> Figure:
+    """Make an empty figure in the style of the series, `width` x `height` inches."""
+    with matplotlib.rc_context(STYLE):
+        return Figure(figsize=(width, height), layout="constrained")
+
+
+def styled() -> matplotlib.RcParams:
+    """Return a context in which axes and texts get the style of the series."""
+    return matplotlib.rc_context(STYLE)
+
+
+def to_png(figure: Figure) -> bytes:
+    """Render a figure as PNG bytes; the same figure gives the same bytes."""
+    buffer = io.BytesIO()
+    with matplotlib.rc_context(STYLE):
+        figure.savefig(buffer, format="png", metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def save(figure: Figure, path: str | Path) -> None:
+    """Write a figure as a PNG file.
+
+    Raises:
+        ValueError: the name does not end in ``.png``.
+    """
+    path = Path(path)
+    if path.suffix.lower() != ".png":
+        raise ValueError(f"path: expected a name that ends in .png, got {path.name!r}")
+    path.write_bytes(to_png(figure))
+
+
+def show(figure: Figure, alt: str) -> None:
+    """Display a figure in a notebook, with alternative text for those who cannot see it.
+
+    The text travels twice: as the image's ``alt`` metadata, which HTML exports use, and as the
+    plain text of the output.
+
+    Args:
+        figure: the figure.
+        alt: what the figure shows, as a sentence with its conclusion.
+
+    Raises:
+        ValueError: `alt` is empty or no sentence.
+    """
+    if len(alt.split()) < 5:
+        raise ValueError(f"alt: expected a sentence that says what the figure shows, got {alt!r}")
+    display(
+        {"image/png": to_png(figure), "text/plain": f"Figure: {alt}"},
+        metadata={"image/png": {"alt": alt}},
+        raw=True,
+    )

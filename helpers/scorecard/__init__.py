@@ -1,0 +1,10 @@
+"""Everything about one model and its artifacts in one table: is it right, and what does it cost?
+
+``scorecard(model, {"name": "path", ...}, inputs)`` in Python, or
+``python -m helpers.scorecard FILE...`` in a terminal.
+"""
+
+from helpers.scorecard.build import Scorecard, scorecard
+from helpers.scorecard.traits import Traits, read_traits
+
+__all__ = ["Scorecard", "Traits", "read_traits", "scorecard"]

@@ -1,0 +1,87 @@
+"""The command line: ``python -m helpers.scorecard FILE...``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from helpers.quiet import quiet_import
+from helpers.tensors import Arrays
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; return 1 when an artifact failed the comparison, 2 on bad input."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    from helpers.latency import Candidate
+    from helpers.scorecard.build import scorecard
+
+    try:
+        with quiet_import():  # TensorFlow writes its log lines when the first artifact is opened
+            card = scorecard(
+                options.reference or options.files[0],
+                {file: Candidate(file, imports=tuple(options.imports)) for file in options.files},
+                _read_inputs(options.inputs),
+                batch_sizes=options.batch_sizes,
+                budget_s=options.budget,
+                threads=options.threads,
+            )
+    except (ValueError, OSError, ImportError) as error:
+        print(f"{parser.prog}: {error}", file=sys.stderr)
+        return 2
+    if options.plot:
+        from helpers.plots import plot_scorecard, save
+
+        save(plot_scorecard(card), options.plot)
+    if options.json:
+        rows = json.loads(card.table.to_json(orient="index"))
+        print(json.dumps({"artifacts": rows, "notes": card.notes}, indent=2))
+    else:
+        print(card)
+    return 0 if (card.table["parity"] == "passed").all() else 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m helpers.scorecard",
+        description="Compare artifacts of one model: parity, size, cold start, memory, latency.",
+    )
+    add = parser.add_argument
+    add("files", nargs="+", metavar="FILE",
+        help="a .keras, .h5 or .onnx file, or a SavedModel folder")  # fmt: skip
+    add("--reference", metavar="FILE", help="what counts as right (default: the first FILE)")
+    add("--inputs", metavar="NPZ", type=Path,
+        help="arrays by input name, saved with numpy.savez (default: random)")  # fmt: skip
+    add("--import", dest="imports", metavar="MODULE", action="append", default=[],
+        help="a module with your custom layers; may be repeated")  # fmt: skip
+    add("--batch-sizes", type=int, nargs="+", default=[1, 32, 256], metavar="N")
+    add("--budget", type=float, default=20.0, metavar="SECONDS",
+        help="for all timed calls together (default: 20)")  # fmt: skip
+    add("--threads", type=int, default=1, help="of each runtime (default: 1)")
+    add("--json", action="store_true", help="print JSON instead of a table")
+    add("--plot", metavar="PNG", type=Path, help="write the scorecard figure to this file")
+    return parser
+
+
+def _read_inputs(path: Path | None) -> Arrays | None:
+    if path is None:
+        return None
+    if not path.is_file():
+        raise ValueError(f"--inputs: there is no file {path}")
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+    except (ValueError, OSError, AttributeError) as error:
+        raise ValueError(
+            f"--inputs: {path} is no .npz file of arrays ({error}). Write it with "
+            "numpy.savez(path, input_name=array)."
+        ) from error
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,137 @@
+"""Models and artifacts that many tests share: each is built once in a run, when first needed."""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import absl.logging
+import numpy as np
+import pytest
+from hypothesis import settings
+
+if TYPE_CHECKING:
+    import keras
+
+    from helpers.digits import Digits
+
+ROOT = Path(__file__).resolve().parents[1]
+ROWS = 32
+
+# The same examples on every run: a failure can be repeated, and a slow machine is no failure.
+settings.register_profile("repeatable", derandomize=True, deadline=None)
+settings.load_profile("repeatable")
+
+ArtifactOf = Callable[[str, str], Path]
+RunPython = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Silence warnings that are true, not ours to mend, and repeated hundreds of times."""
+    # Keras converts to ONNX through tf2onnx, which looks for an alias that NumPy 2 announces.
+    config.addinivalue_line("filterwarnings", "ignore:In the future `np.object`:FutureWarning")
+    # Keras reads a tensor with np.array, in a way that NumPy 2 will drop one day.
+    config.addinivalue_line(
+        "filterwarnings", "ignore:__array__ implementation doesn't accept:DeprecationWarning"
+    )
+    # TensorFlow warns of retracing: many small models, each traced once, look like one that is
+    # traced many times. Keras warns (through absl) that .h5 is a legacy format: lesson 1 says so.
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
+    absl.logging.set_verbosity(absl.logging.ERROR)
+
+
+@pytest.fixture(scope="session")
+def run_python() -> RunPython:
+    """Run source code in a fresh Python that finds `helpers`, and return what it wrote."""
+
+    def run(source: str, *arguments: str | Path, **options: Any) -> subprocess.CompletedProcess:
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        return subprocess.run(
+            [sys.executable, "-c", source, *map(str, arguments)],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            **options,
+        )
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def digits() -> Digits:
+    from helpers.digits import load_digits
+
+    return load_digits()
+
+
+@pytest.fixture(scope="session")
+def probe(digits: Digits) -> np.ndarray:
+    """Real images, as many as `check_parity` runs."""
+    return digits.test_images[:ROWS]
+
+
+@pytest.fixture(scope="session")
+def digits_cnn(digits: Digits) -> keras.Sequential:
+    """The model of the lessons, trained. Tests must leave its weights as they are."""
+    from helpers.models import build_digits_cnn, train
+
+    model = build_digits_cnn()
+    train(model, digits)
+    return model
+
+
+@pytest.fixture(scope="session")
+def families(digits_cnn: keras.Sequential, digits: Digits) -> dict[str, keras.Model]:
+    """One model of each family, by name; all but the digits CNN are untrained."""
+    from helpers import models
+
+    residual = models.build_residual()
+    models.calibrate_batch_norm(residual, digits.train_images[:256])
+    return {
+        "digits_cnn": digits_cnn,
+        "residual": residual,
+        "lstm": models.build_lstm(),
+        "attention": models.build_attention(),
+        "two_branch": models.build_two_branch(),
+    }
+
+
+@pytest.fixture(scope="session")
+def feeds(probe: np.ndarray, families: dict[str, keras.Model]) -> dict[str, Any]:
+    """The inputs of each family: an array, or a dict of arrays."""
+    inputs: dict[str, Any] = dict.fromkeys(families, probe)
+    inputs["two_branch"] = {"image": probe, "profile": probe.mean(axis=(2, 3))}
+    return inputs
+
+
+@pytest.fixture(scope="session")
+def artifact(
+    families: dict[str, keras.Model], tmp_path_factory: pytest.TempPathFactory
+) -> ArtifactOf:
+    """Give the path of a family's artifact by a route; it is written when first asked for."""
+    from routes import write_artifact
+
+    folder = tmp_path_factory.mktemp("artifacts")
+    written: dict[tuple[str, str], Path] = {}
+
+    def get(family: str, route: str) -> Path:
+        key = (family, route)
+        if key not in written:
+            written[key] = write_artifact(families[family], route, folder / f"{family}-{route}")
+        return written[key]
+
+    return get
+
+
+@pytest.fixture(scope="session")
+def mobilenet() -> keras.Model:
+    """A real-size architecture at a small image size, calibrated."""
+    from helpers.models import build_mobilenet_v2
+
+    return build_mobilenet_v2(image_size=96)

@@ -1,0 +1,778 @@
+"""Faithful artifacts pass, and every planted fault is caught by the rule that is meant for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import keras
+import ml_dtypes
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays_of
+from keras import layers
+
+from conftest import ArtifactOf
+from helpers import models
+from helpers.digits import Digits
+from helpers.parity import (
+    GoldenError,
+    ParityReport,
+    ProbeError,
+    check_parity,
+    check_probe,
+    compare_outputs,
+    float64_reference,
+)
+from helpers.parity.compare import ATOL, RTOL, golden_ratio
+from helpers.runtimes import InputError, KerasRuntime, Runtime, open_artifact
+from routes import SUFFIXES, write_artifact
+
+Families = dict[str, keras.Model]
+
+RULES = {
+    "finite": "are NaN or infinite",
+    "dtype": "dtype is",
+    "shape": "shape is",
+    "exact": "values differ",
+    "tolerance": "values differ by more than",
+    "golden": "times the source's own",
+    "failure": "the candidate fails",
+}
+
+
+def broken_rules(report: ParityReport) -> set[str]:
+    """Tell which rules have findings. Changed labels only illustrate a failed tolerance."""
+    found = {name for name, words in RULES.items() if any(words in f for f in report.findings)}
+    assert report.passed == (not found)
+    return found - {"exact"} if "tolerance" in found else found
+
+
+@pytest.fixture(scope="session")
+def goldens(families: Families, feeds: dict[str, Any]) -> dict[str, Any]:
+    return {name: float64_reference(model, feeds[name]) for name, model in families.items()}
+
+
+# --- faithful artifacts -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("route", SUFFIXES)
+@pytest.mark.parametrize("family", ["digits_cnn", "residual", "lstm", "attention", "two_branch"])
+def test_a_faithful_artifact_passes(
+    family: str,
+    route: str,
+    artifact: ArtifactOf,
+    families: Families,
+    feeds: dict[str, Any],
+    goldens: dict[str, Any],
+) -> None:
+    source = KerasRuntime(families[family])
+    with open_artifact(artifact(family, route)) as candidate:
+        report = check_parity(candidate, source, feeds[family], goldens[family])
+    assert report.findings == ()
+    assert [each.batch_size for each in report.comparisons][:: len(source.outputs)] == [1, 7, 32]
+    if not route.endswith("onnx"):
+        assert report.max_abs == 0.0
+    assert report.max_abs < 1e-6
+    assert report.rmse_ratio is not None
+    assert report.rmse_ratio < 2
+
+
+# --- planted faults ---------------------------------------------------------------------------
+
+
+def faulty_copy(model: keras.Model) -> keras.Model:
+    """Copy a model, for a fault to be planted in."""
+    copy = keras.models.clone_model(model)
+    copy.set_weights(model.get_weights())
+    return copy
+
+
+def change_kernel(layer: str, change: Callable[[np.ndarray], np.ndarray]) -> Callable[..., Runtime]:
+    """Plant a fault in the first weight of a layer."""
+
+    def plant(model: keras.Model) -> Runtime:
+        copy = faulty_copy(model)
+        weight = copy.get_layer(layer).weights[0]
+        weight.assign(change(weight.numpy().copy()))
+        return KerasRuntime(copy)
+
+    return plant
+
+
+def change_bias(layer: str, value: float, index: int = 0) -> Callable[..., Runtime]:
+    def plant(model: keras.Model) -> Runtime:
+        copy = faulty_copy(model)
+        bias = copy.get_layer(layer).bias
+        values = bias.numpy().copy()
+        values[index] += value
+        bias.assign(values)
+        return KerasRuntime(copy)
+
+    return plant
+
+
+def zero_largest(values: np.ndarray) -> np.ndarray:
+    values.flat[np.abs(values).argmax()] = 0
+    return values
+
+
+def round_weights(dtype: Any) -> Callable[..., Runtime]:
+    def plant(model: keras.Model) -> Runtime:
+        copy = faulty_copy(model)
+        copy.set_weights([w.astype(dtype).astype(np.float32) for w in model.get_weights()])
+        return KerasRuntime(copy)
+
+    return plant
+
+
+def drop_softmax(model: keras.Model) -> Runtime:
+    copy = faulty_copy(model)
+    copy.get_layer("probabilities").activation = keras.activations.linear
+    return KerasRuntime(copy)
+
+
+def swap_two_classes(model: keras.Model) -> Runtime:
+    copy = faulty_copy(model)
+    kernel, bias = copy.get_layer("probabilities").get_weights()
+    order = [1, 0, *range(2, 10)]
+    copy.get_layer("probabilities").set_weights([kernel[:, order], bias[order]])
+    return KerasRuntime(copy)
+
+
+class InTrainingMode(KerasRuntime):
+    """A model that is called the way `fit` calls it."""
+
+    def _run(self, feeds: dict[str, np.ndarray]) -> list[np.ndarray]:
+        return [self._model(*feeds.values(), training=True).numpy()]
+
+
+def skip_preprocessing(model: keras.Model) -> Runtime:
+    image = keras.Input((8, 8, 1))
+    return KerasRuntime(keras.Model(image, model(16.0 * image)))
+
+
+def reset_norm(weight: str, value: float) -> Callable[..., Runtime]:
+    def plant(model: keras.Model) -> Runtime:
+        copy = faulty_copy(model)
+        values = getattr(copy.get_layer("stem_norm"), weight)
+        values.assign(np.full(values.shape, value))
+        return KerasRuntime(copy)
+
+    return plant
+
+
+def answer_in_float64(model: keras.Model) -> Runtime:
+    image = keras.Input((8, 8, 1))
+    wide = layers.Activation("linear", dtype="float64")(model(image))
+    return KerasRuntime(keras.Model(image, wide))
+
+
+def lose_a_class(model: keras.Model) -> Runtime:
+    image = keras.Input((8, 8, 1))
+    return KerasRuntime(keras.Model(image, model(image)[:, :9]))
+
+
+BOTH = {"tolerance", "golden"}
+CNN, LSTM, RES, MHA = "digits_cnn", "lstm", "residual", "attention"
+FAULTS: dict[str, tuple[str, Callable[..., Runtime], set[str]]] = {
+    "weight zeroed in conv_1": (CNN, change_kernel("conv_1", zero_largest), BOTH),
+    "weight zeroed in conv_2": (CNN, change_kernel("conv_2", zero_largest), BOTH),
+    "weight zeroed in dense": (CNN, change_kernel("probabilities", zero_largest), BOTH),
+    "weight zeroed in lstm": (LSTM, change_kernel("lstm", zero_largest), BOTH),
+    "weight zeroed in residual": (RES, change_kernel("branch_conv", zero_largest), BOTH),
+    "weight zeroed in attention": (MHA, change_kernel("attention", zero_largest), BOTH),
+    "kernel transposed": (CNN, change_kernel("conv_1", lambda w: w.swapaxes(0, 1)), BOTH),
+    "softmax dropped": (CNN, drop_softmax, BOTH),
+    "two classes swapped": (CNN, swap_two_classes, BOTH),
+    "bias shifted by 1e-3": (CNN, change_bias("probabilities", 1e-3, 8), BOTH),
+    "bias shifted by 1e-4": (CNN, change_bias("probabilities", 1e-4, 8), {"golden"}),
+    "NaN": (CNN, change_bias("probabilities", np.nan), {"finite"}),
+    "float16 weights": (CNN, round_weights(np.float16), BOTH),
+    "bfloat16 weights": (CNN, round_weights(ml_dtypes.bfloat16), BOTH),
+    "float16 weights in lstm": (LSTM, round_weights(np.float16), {"golden"}),
+    "norm: mean reset": (RES, reset_norm("moving_mean", 0.0), BOTH),
+    "norm: variance reset": (RES, reset_norm("moving_variance", 1.0), BOTH),
+    "norm: gamma lost": (RES, reset_norm("gamma", 0.9), BOTH),
+    "dropout active": (CNN, InTrainingMode, BOTH),
+    "inputs not divided": (CNN, skip_preprocessing, BOTH),
+    "answers in float64": (CNN, answer_in_float64, {"dtype"}),
+    "a class lost": (CNN, lose_a_class, {"shape"}),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_planted_fault_is_caught(
+    fault: str, families: Families, feeds: dict[str, Any], goldens: dict[str, Any]
+) -> None:
+    family, plant, expected = FAULTS[fault]
+    source = KerasRuntime(families[family])
+    report = check_parity(plant(families[family]), source, feeds[family], goldens[family])
+    assert broken_rules(report) == expected
+
+
+def test_infinity_is_caught(families: Families, feeds: dict[str, Any]) -> None:
+    model = families["two_branch"]
+    report = check_parity(
+        change_bias("ink", np.inf)(model), KerasRuntime(model), feeds["two_branch"]
+    )
+    assert broken_rules(report) == {"finite"}
+    assert {each.name for each in report.comparisons if not each.passed} == {"ink"}
+
+
+def test_stale_weights_are_caught(
+    digits_cnn: keras.Model, digits: Digits, probe: np.ndarray
+) -> None:
+    newer = faulty_copy(digits_cnn)
+    models.train(newer, digits, epochs=1)
+    golden = float64_reference(newer, probe)
+    report = check_parity(KerasRuntime(digits_cnn), KerasRuntime(newer), probe, golden)
+    assert broken_rules(report) == BOTH
+
+
+@pytest.mark.parametrize("as_dict", [True, False])
+def test_swapped_outputs_are_caught(as_dict: bool, probe: np.ndarray) -> None:
+    image = keras.Input((8, 8, 1))
+    flat = layers.Flatten()(image)
+    left, right = layers.Dense(3, name="left")(flat), layers.Dense(3, name="right")(flat)
+
+    def build(first: Any, second: Any) -> Runtime:
+        ends = {"left": first, "right": second} if as_dict else [first, second]
+        return KerasRuntime(keras.Model(image, ends))
+
+    source, swapped = build(left, right), build(right, left)
+    if not as_dict:  # an exported list has positions, no names
+        names = ("output_0", "output_1")
+        given = dict(zip(names, swapped(probe).values(), strict=True))
+        assert broken_rules(compare_outputs(given, source(probe))) == {"tolerance"}
+        return
+    assert broken_rules(check_parity(swapped, source, probe)) == {"tolerance"}
+
+
+@pytest.mark.filterwarnings("error:Skipping variable loading")  # of the nested optimizer
+@pytest.mark.parametrize(("route", "expected"), [("export", BOTH), ("archive", set())])
+def test_augmentation_left_on_is_caught(
+    route: str, expected: set[str], digits_cnn: keras.Model, probe: np.ndarray, tmp_path: Path
+) -> None:
+    image = keras.Input((8, 8, 1), name="image")
+    flipped = layers.RandomFlip("horizontal", seed=0)(image)
+    model = keras.Model(image, digits_cnn(flipped))
+    golden = float64_reference(model, probe)
+    candidate = open_artifact(write_artifact(model, route, tmp_path / "model"))
+    report = check_parity(candidate, KerasRuntime(model), probe, golden)
+    assert broken_rules(report) == expected
+
+
+def test_only_the_golden_rule_finds_one_zeroed_weight_of_two_million(
+    mobilenet: keras.Model, mobilenet_images: np.ndarray
+) -> None:
+    source = KerasRuntime(mobilenet)(mobilenet_images)
+    golden = float64_reference(mobilenet, mobilenet_images)
+    kernel = mobilenet.get_layer("Conv_1").kernel
+    values = kernel.numpy().copy()
+    smaller_than_most = np.abs(values).ravel().argsort()[values.size // 4]
+    with damaged(kernel, smaller_than_most):
+        given = KerasRuntime(mobilenet)(mobilenet_images)
+    assert compare_outputs(given, source).passed
+    np.testing.assert_allclose(given, source, rtol=RTOL, atol=ATOL)
+    report = compare_outputs(given, source, golden)
+    assert broken_rules(report) == {"golden"}
+    assert report.rmse_ratio is not None
+    assert report.rmse_ratio > 10
+
+
+@contextmanager
+def damaged(weight: keras.Variable, index: int) -> Iterator[None]:
+    """Set one number of a weight to zero, and put it back."""
+    values = weight.numpy().copy()
+    changed = values.copy()
+    changed.flat[index] = 0
+    weight.assign(changed)
+    yield
+    weight.assign(values)
+
+
+@pytest.fixture(scope="session")
+def mobilenet_images() -> np.ndarray:
+    random = np.random.default_rng(1)
+    return random.uniform(-1, 1, (8, 96, 96, 3)).astype(np.float32)
+
+
+class WrongAt(KerasRuntime):
+    """A model that is wrong, or fails, at one batch size."""
+
+    def __init__(self, model: keras.Model, size: int, error: Exception | None = None) -> None:
+        super().__init__(model)
+        self.size, self.error = size, error
+
+    def _run(self, feeds: dict[str, np.ndarray]) -> list[np.ndarray]:
+        (answer,) = super()._run(feeds)
+        if len(answer) != self.size:
+            return [answer]
+        if self.error:
+            raise self.error
+        return [np.repeat(answer[:1], len(answer), axis=0)]
+
+
+@pytest.mark.parametrize("error", [None, RuntimeError("no batch of\nseven")])
+def test_a_fault_at_one_batch_size_is_caught(
+    error: Exception | None, digits_cnn: keras.Model, probe: np.ndarray, goldens: dict[str, Any]
+) -> None:
+    candidate = WrongAt(digits_cnn, 7, error)
+    report = check_parity(candidate, KerasRuntime(digits_cnn), probe, goldens["digits_cnn"])
+    assert broken_rules(report) == ({"failure"} if error else BOTH)
+    assert all(f.startswith("output, batch size 7: ") for f in report.findings)
+    assert not error or "(RuntimeError: no batch of seven)" in report.findings[0]
+    passed = check_parity(candidate, KerasRuntime(digits_cnn), probe, batch_sizes=(1, 32))
+    assert passed.passed
+
+
+# --- check_parity and compare_outputs ----------------------------------------------------------
+
+
+def test_all_rows_are_compared_at_the_largest_size(
+    digits_cnn: keras.Model, digits: Digits, probe: np.ndarray
+) -> None:
+    # A fault that the first 32 images do not show: all of them are sure not to be a zero.
+    source = KerasRuntime(digits_cnn)
+    faulty = change_bias("probabilities", 1e-3)(digits_cnn)
+    for images, expected in [(probe, set()), (digits.test_images, BOTH)]:
+        golden = float64_reference(digits_cnn, images)
+        report = check_parity(faulty, source, images, golden)
+        assert broken_rules(report) == expected
+    assert [each.shape[0] for each in report.comparisons] == [32, 28, 352]
+
+
+def test_few_rows_and_wrong_rows(
+    families: Families, feeds: dict[str, Any], probe: np.ndarray
+) -> None:
+    runtime = KerasRuntime(families["digits_cnn"])
+    report = check_parity(runtime, runtime, probe[:3])
+    assert [each.batch_size for each in report.comparisons] == [1, 3]
+    with pytest.raises(InputError, match="no rows"):
+        check_parity(runtime, runtime, probe[:0])
+    with pytest.raises(InputError, match="expected dtype float32, got float64"):
+        check_parity(runtime, runtime, probe.astype(np.float64))
+    two = KerasRuntime(families["two_branch"])
+    uneven = {**feeds["two_branch"], "profile": feeds["two_branch"]["profile"][:7]}
+    with pytest.raises(InputError, match=r"different numbers of rows: .*'profile': 7"):
+        check_parity(two, two, uneven)
+
+
+def test_nothing_compared_is_an_error() -> None:
+    empty = np.zeros((0, 10), np.float32)
+    with pytest.raises(ValueError, match="nothing was compared"):
+        compare_outputs(empty, empty)
+    with pytest.raises(ValueError, match="nothing was compared"):
+        compare_outputs({}, {})
+    with pytest.raises(ValueError, match="nothing was compared"):
+        ParityReport(())
+
+
+def test_outputs_are_matched_by_name_then_by_position() -> None:
+    a, b = np.zeros((2, 3), np.float32), np.ones((2, 3), np.float32)
+    assert compare_outputs({"b": b, "a": a}, {"a": a, "b": b}).passed
+    assert compare_outputs({"output_0": a, "output_1": b}, {"a": a, "b": b}).passed
+    assert not compare_outputs({"output_0": b, "output_1": a}, {"a": a, "b": b}).passed
+    with pytest.raises(ValueError, match=r"the source has 2 output\(s\) \(a, b\), the candidate"):
+        compare_outputs(a, {"a": a, "b": b})
+
+
+def test_values_without_rounding_must_be_equal() -> None:
+    for expected in (np.array([1, 2]), np.array([True, False]), np.array(["a", "b"])):
+        assert compare_outputs(expected.copy(), expected).passed
+        assert broken_rules(compare_outputs(expected[::-1], expected)) == {"exact"}
+    text, numbers = np.array(["a"]), np.ones(1, np.float32)
+    assert broken_rules(compare_outputs(text, numbers)) == {"dtype", "exact"}
+    assert broken_rules(compare_outputs(numbers, text)) == {"dtype", "exact"}
+
+
+def test_bfloat16_is_a_rounded_number() -> None:
+    expected = np.linspace(1, 2, 8).astype(ml_dtypes.bfloat16)
+    assert broken_rules(compare_outputs(expected.copy(), expected)) == set()
+    assert broken_rules(compare_outputs(expected * 2, expected)) == {"tolerance"}
+
+
+def test_not_finite_values_fail_on_either_side() -> None:
+    good, bad = np.ones((2, 2), np.float32), np.full((2, 2), np.nan, np.float32)
+    infinite = np.full((2, 2), np.inf, np.float32)
+    for answer, expected in [(bad, good), (good, bad), (bad, bad), (infinite, infinite)]:
+        report = compare_outputs(answer, expected, good)
+        assert broken_rules(report) == {"finite"}
+        assert np.isnan(report.max_abs)
+
+
+def test_an_element_fails_only_if_both_tolerances_are_exceeded() -> None:
+    expected = np.array([1000.0, 1e-9, 1.0], np.float64)
+    within_relative = expected + np.array([0.05, 0, 0])
+    within_absolute = expected + np.array([0, 5e-6, 0])
+    assert compare_outputs(within_relative, expected).passed
+    assert compare_outputs(within_absolute, expected).passed
+    report = compare_outputs(expected + np.array([0, 0, 1e-3]), expected)
+    assert broken_rules(report) == {"tolerance"}
+    assert "1 of 3 values" in report.findings[0]
+
+
+def test_changed_labels_are_counted() -> None:
+    expected = np.eye(4, dtype=np.float32)
+    report = compare_outputs(expected[[1, 0, 2, 3]], expected)
+    assert report.label_flips == 2
+    assert "2 of 4 labels change" in report.findings[1]
+    tie = np.array([[0.5, 0.5 + 1e-6]])
+    assert compare_outputs(tie[:, ::-1], tie).passed  # a tie within the tolerance
+
+
+numbers = st.floats(-10, 10, width=32)
+near = st.sampled_from([0.0, 1e-6, 2e-5, -3e-4, 5e-4, 1e-2])
+
+
+@st.composite
+def answers(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray]:
+    """Two answers that are equal, close to a tolerance, or far apart, number by number."""
+    rows = st.integers(1, 6).flatmap(lambda n: arrays_of.arrays(np.float32, n, elements=numbers))
+    expected = draw(rows)
+    factors = draw(arrays_of.arrays(np.float32, expected.shape, elements=near.map(np.float32)))
+    shift = draw(arrays_of.arrays(np.float32, expected.shape, elements=near.map(np.float32)))
+    return expected * (1 + factors) + shift, expected
+
+
+pairs = answers()
+
+
+@given(pairs)
+def test_the_tolerance_that_would_have_passed(pair: tuple[np.ndarray, np.ndarray]) -> None:
+    given, expected = pair
+    (found,) = compare_outputs(given, expected).comparisons
+    assert compare_outputs(given, expected, atol=found.atol_needed).passed
+    assert compare_outputs(given, expected, rtol=found.rtol_needed).passed
+    if found.atol_needed > 0:
+        less = float(np.nextafter(found.atol_needed, 0))
+        assert not compare_outputs(given, expected, atol=less).passed
+    if found.rtol_needed > 0:
+        less = float(np.nextafter(found.rtol_needed, 0))
+        assert not compare_outputs(given, expected, rtol=less).passed
+
+
+@given(pairs)
+def test_the_rule_is_the_one_that_is_documented(pair: tuple[np.ndarray, np.ndarray]) -> None:
+    given, expected = (array.astype(np.float64) for array in pair)
+    difference = np.abs(given - expected)
+    # Away from the limit itself, where the last bit of a division decides.
+    limit = RTOL * np.abs(expected)
+    assume(np.all(np.abs(difference - limit) > 1e-12 * limit) or np.all(difference == 0))
+    failed = np.any((difference > ATOL) & (difference > limit))
+    assert compare_outputs(*pair).passed != failed
+
+
+def test_the_report_reads_well(digits_cnn: keras.Model, probe: np.ndarray) -> None:
+    runtime = KerasRuntime(digits_cnn)
+    report = check_parity(runtime, runtime, probe)
+    assert repr(report) == "Parity PASSED: max abs difference 0"
+    assert list(report.to_frame()["batch_size"]) == [1, 7, 32]
+    failed = check_parity(change_bias("probabilities", 1.0)(digits_cnn), runtime, probe)
+    assert repr(failed).startswith("Parity FAILED: max abs difference 0.")
+    assert all(finding in repr(failed) for finding in failed.findings)
+
+
+# --- the golden run ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("family", ["digits_cnn", "residual", "lstm", "attention", "two_branch"])
+def test_the_golden_run_is_float64_and_the_model_untouched(
+    family: str, families: Families, feeds: dict[str, Any]
+) -> None:
+    model = families[family]
+    before = [weight.copy() for weight in model.get_weights()]
+    source = KerasRuntime(model)(feeds[family])
+    golden = float64_reference(model, feeds[family])
+    outputs = golden if isinstance(golden, dict) else {"": golden}
+    sources = source if isinstance(source, dict) else {"": source}
+    assert list(outputs) == list(sources)
+    for name, array in outputs.items():
+        assert array.dtype == np.float64
+        assert 0 < np.abs(array - sources[name]).max() < 1e-5
+        assert not np.array_equal(array, array.astype(np.float32))
+    assert keras.config.dtype_policy().name == "float32"
+    for weight, expected in zip(model.get_weights(), before, strict=True):
+        assert weight.dtype == np.float32
+        np.testing.assert_array_equal(weight, expected)
+    again = KerasRuntime(model)(feeds[family])
+    for name, array in (again if isinstance(again, dict) else {"": again}).items():
+        np.testing.assert_array_equal(array, sources[name])
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16", "bfloat16"])
+def test_low_precision_models_have_a_golden_run(policy: str, probe: np.ndarray) -> None:
+    x = keras.Input((8, 8, 1))
+    flat = layers.Flatten(dtype=policy)(x)
+    model = keras.Model(x, layers.Dense(10, activation="softmax", dtype=policy)(flat))
+    golden = float64_reference(model, probe)
+    answer = KerasRuntime(model)(probe)
+    assert golden.dtype == np.float64
+    assert answer.dtype == policy.removeprefix("mixed_")
+    assert 1e-5 < np.abs(answer.astype(np.float64) - golden).max() < 0.05
+    assert compare_outputs(answer, answer, golden).rmse_ratio == 1.0
+
+
+class Half(layers.Layer):
+    """A layer that no registry knows."""
+
+    def call(self, x: Any) -> Any:
+        return x / 2
+
+
+@keras.saving.register_keras_serializable(package="test_parity")
+class Third(layers.Layer):
+    """A layer with a weight and a child, which follow the global policy."""
+
+    def __init__(self, units: int, **options: Any) -> None:
+        super().__init__(**options)
+        self.units = units
+        self.dense = layers.Dense(units)
+
+    def build(self, shape: tuple[int, ...]) -> None:
+        self.dense.build(shape)
+        self.scale = self.add_weight(shape=(self.units,), initializer="random_normal")
+
+    def call(self, x: Any) -> Any:
+        return self.dense(x) * self.scale / 3
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "units": self.units}
+
+
+class FixedDtype(layers.Layer):
+    """A layer that does not follow its dtype policy."""
+
+    def call(self, x: Any) -> Any:
+        return keras.ops.cast(x, "float32")
+
+
+class WithoutConfig(layers.Layer):
+    """A layer that cannot be rebuilt."""
+
+    def __init__(self, units: int) -> None:
+        super().__init__()
+        self.dense = layers.Dense(units)
+
+    def call(self, x: Any) -> Any:
+        return self.dense(x)
+
+
+def small_model(*parts: layers.Layer) -> keras.Model:
+    x = y = keras.Input((4,))
+    for part in parts:
+        y = part(y)
+    return keras.Model(x, y)
+
+
+ROWS_OF_4 = np.random.default_rng(0).random((5, 4), np.float32)
+
+
+def adapted_normalization() -> layers.Layer:
+    layer = layers.Normalization()
+    layer.adapt(100 * ROWS_OF_4)
+    return layer
+
+
+@pytest.mark.filterwarnings("ignore:The object being serialized includes a `lambda`")
+@pytest.mark.parametrize(
+    "make",
+    [
+        Half,
+        lambda: Third(3),
+        lambda: layers.Lambda(lambda x: x / 7),
+        adapted_normalization,
+        lambda: small_model(Third(3), layers.Dense(2)),
+    ],
+    ids=["unregistered", "registered", "Lambda", "Normalization", "nested"],
+)
+def test_layers_with_code_or_state_have_a_golden_run(make: Callable[[], layers.Layer]) -> None:
+    model = small_model(make(), layers.Dense(2))
+    model.compile(loss=lambda expected, given: expected - given)  # a loss is not needed
+    golden = float64_reference(model, ROWS_OF_4)
+    assert golden.dtype == np.float64
+    assert 0 < np.abs(golden - KerasRuntime(model)(ROWS_OF_4)).max() < 1e-5
+
+
+def adapted_lookup() -> keras.Model:
+    lookup = layers.StringLookup()
+    lookup.adapt(["red", "blue"])
+    text = keras.Input((1,), dtype="string")
+    return keras.Model(text, layers.Embedding(4, 2)(lookup(text)))
+
+
+@pytest.mark.parametrize(
+    ("make", "inputs", "message"),
+    [
+        (lambda: small_model(WithoutConfig(2)), ROWS_OF_4, "Custom layers need get_config"),
+        (adapted_lookup, np.array([["red"]]), "Lookup layers need their vocabulary"),
+        (
+            lambda: small_model(FixedDtype()),
+            ROWS_OF_4,
+            "still answers in .*'float32'",
+        ),
+    ],
+    ids=["no get_config", "adapted lookup", "fixed dtype"],
+)
+def test_a_model_without_a_golden_run_says_why(
+    make: Callable[[], keras.Model], inputs: np.ndarray, message: str
+) -> None:
+    with pytest.raises(GoldenError, match=message) as caught:
+        float64_reference(make(), inputs)
+    assert "\n" not in str(caught.value)
+    assert keras.config.dtype_policy().name == "float32"
+
+
+def test_the_global_policy_is_put_back(probe: np.ndarray, digits_cnn: keras.Model) -> None:
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        float64_reference(digits_cnn, probe)
+        assert keras.config.dtype_policy().name == "mixed_bfloat16"
+        with pytest.raises(InputError):
+            float64_reference(digits_cnn, probe[0])
+        assert keras.config.dtype_policy().name == "mixed_bfloat16"
+    finally:
+        keras.config.set_dtype_policy("float32")
+
+
+@given(arrays_of.arrays(np.float64, (3, 4), elements=st.floats(0.5, 10)), st.data())
+def test_golden_ratio(golden: np.ndarray, data: st.DataObject) -> None:
+    errors = arrays_of.arrays(np.float64, (3, 4), elements=st.floats(-1e-3, 1e-3))
+    source = golden + data.draw(errors)
+    given = golden + data.draw(errors)
+    assert golden_ratio(source, source, golden) == 1.0
+    assert golden_ratio(golden, source, golden) <= 1.0
+    ratio = golden_ratio(given, source, golden)
+    assert ratio * golden_ratio(source, given, golden) == pytest.approx(1.0)
+    scaled = golden_ratio(8 * given, 8 * source, 8 * golden)  # units do not matter
+    assert scaled == pytest.approx(ratio, rel=1e-6)
+
+
+def test_the_floor_forgives_one_rounding_of_an_exact_source() -> None:
+    golden = np.linspace(1, 2, 100)
+    one_rounding = golden * (1 + 2.0**-24)
+    assert 1 < golden_ratio(one_rounding, golden, golden) <= 2
+    assert golden_ratio(golden * (1 + 2.0**-20), golden, golden) > 2
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda golden: golden * 1.2,
+        lambda golden: golden[::-1],
+        lambda golden: golden * np.nan,
+        lambda golden: golden + np.inf,
+        lambda golden: golden[:10],
+        lambda golden: np.zeros_like(golden),
+    ],
+    ids=["scaled", "other rows", "NaN", "Inf", "fewer rows", "zeros"],
+)
+def test_a_golden_run_of_something_else_is_refused(
+    change: Callable[[np.ndarray], np.ndarray],
+    digits_cnn: keras.Model,
+    probe: np.ndarray,
+    goldens: dict[str, Any],
+) -> None:
+    answer = KerasRuntime(digits_cnn)(probe)
+    with pytest.raises(ValueError, match="the golden run"):
+        compare_outputs(answer, answer, change(goldens["digits_cnn"]))
+
+
+# --- the probe ---------------------------------------------------------------------------------
+
+
+def test_real_digits_can_show_a_fault(
+    families: Families, feeds: dict[str, Any], digits: Digits
+) -> None:
+    report = check_probe(families["digits_cnn"], feeds["digits_cnn"])
+    assert report.rows == 32
+    assert report.damaged_tensors == (
+        "digits_cnn/conv_1/kernel",
+        "digits_cnn/conv_2/kernel",
+        "digits_cnn/probabilities/kernel",
+    )
+    assert repr(report) == "Probe of 32 rows: noticed one zeroed weight in each of 3 tensors"
+    for family in ("residual", "lstm", "two_branch"):
+        assert len(check_probe(families[family], feeds[family]).damaged_tensors) >= 3
+    # The left edge of a digit is nearly always black: 32 images do not reach every weight.
+    with pytest.raises(ProbeError, match="embed/kernel can be set to zero without notice"):
+        check_probe(families["attention"], feeds["attention"])
+    assert len(check_probe(families["attention"], digits.test_images).damaged_tensors) >= 3
+
+
+def test_a_real_size_model_with_noise_passes(
+    mobilenet: keras.Model, mobilenet_images: np.ndarray
+) -> None:
+    report = check_probe(mobilenet, mobilenet_images)
+    assert len(set(report.damaged_tensors)) == 8
+
+
+def test_a_probe_that_cannot_fail_is_refused(
+    digits_cnn: keras.Model, mobilenet: keras.Model, probe: np.ndarray
+) -> None:
+    refused = "is the same for all"
+    with pytest.raises(ProbeError, match=refused):
+        check_probe(digits_cnn, np.ones_like(probe))
+    with pytest.raises(ProbeError, match=refused):
+        check_probe(digits_cnn, np.repeat(probe[:1], 5, axis=0))
+    with pytest.raises(ProbeError, match=r"same for all 1 row\(s\)"):
+        check_probe(digits_cnn, probe[:1])
+    with pytest.raises(ProbeError, match=refused):
+        check_probe(mobilenet, np.zeros((4, 96, 96, 3), np.float32))
+
+
+def test_an_uncalibrated_model_is_refused(mobilenet_images: np.ndarray) -> None:
+    untrained = keras.applications.MobileNetV2(input_shape=(96, 96, 3), weights=None)
+    with pytest.raises(ProbeError, match="trained or calibrated"):
+        check_probe(untrained, mobilenet_images)
+
+
+def test_a_damage_that_goes_unnoticed_is_named(digits_cnn: keras.Model, probe: np.ndarray) -> None:
+    # In an image with one bright pixel in a corner, most of the first kernel meets only zeros.
+    corner = np.zeros_like(probe)
+    corner[:, 0, 0, 0] = np.linspace(0, 1e-3, len(corner))
+    with pytest.raises(ProbeError, match=r"largest weight of .*kernel.* without notice"):
+        check_probe(digits_cnn, corner)
+
+
+def test_what_cannot_be_damaged_is_refused(digits_cnn: keras.Model, probe: np.ndarray) -> None:
+    with pytest.raises(ProbeError, match="no weight tensor of two axes"):
+        check_probe(small_model(layers.LayerNormalization()), ROWS_OF_4)
+    broken = faulty_copy(digits_cnn)
+    broken.get_layer("probabilities").bias.assign(np.full(10, np.nan))
+    with pytest.raises(ProbeError, match=r"the sound model itself fails: .*NaN"):
+        check_probe(broken, probe)
+
+
+def test_frozen_layers_are_damaged_too(digits_cnn: keras.Model, probe: np.ndarray) -> None:
+    frozen = faulty_copy(digits_cnn)
+    frozen.trainable = False
+    assert len(check_probe(frozen, probe).damaged_tensors) == 3
+
+
+def test_the_weights_are_put_back(
+    digits_cnn: keras.Model, probe: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = faulty_copy(digits_cnn)
+    before = model.get_weights()
+    check_probe(model, probe)
+    calls = []
+
+    def fail_later(self: KerasRuntime, feeds: dict[str, np.ndarray]) -> list[np.ndarray]:
+        calls.append(feeds)
+        if len(calls) == 4:  # the sound run, the golden run and one damaged run come first
+            assert not np.array_equal(model.get_weights()[2], before[2])
+            raise RuntimeError("out of memory")
+        return run(self, feeds)
+
+    run = KerasRuntime._run
+    monkeypatch.setattr(KerasRuntime, "_run", fail_later)
+    with pytest.raises(RuntimeError, match="out of memory"):
+        check_probe(model, probe)
+    for weight, expected in zip(model.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(weight, expected)
