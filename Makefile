@@ -37,7 +37,7 @@ check_pip = $(if $(shell "$(PYTHON)" -m pip --help 2>/dev/null | grep -e --pytho
 	$(PYTHON) has no pip, or one older than 22.3: install it, or upgrade it \
 	(Debian and Ubuntu: apt install python3-pip)))
 
-.PHONY: help lab test lint notebooks lock format clean
+.PHONY: help lab test lint notebooks benchmark lock links format clean
 
 help: ## list the targets (this text)
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -57,10 +57,17 @@ lint: $(READY) ## check style and format, notebooks included
 notebooks: $(READY) ## run the notebooks and store their outputs (NOTEBOOKS=notebooks/03_onnx.ipynb)
 	$(BIN)/python tests/execute_notebooks.py $(NOTEBOOKS)
 
+benchmark: $(READY) ## prove the measurements: parity matrix, A/A, pyperf, ratios (on a quiet machine)
+	$(BIN)/python tests/benchmarks/bench_parity.py
+	$(BIN)/python tests/benchmarks/bench_latency.py
+
 # An environment that is out of date will do: only uv is needed.
 lock: $(if $(wildcard $(BIN)/uv),,$(READY)) ## compile requirements.txt from pyproject.toml (LOCK_ARGS=--upgrade)
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras \
 		--custom-compile-command "make lock" $(LOCK_ARGS) pyproject.toml --output-file requirements.txt
+
+links: $(if $(wildcard $(BIN)/python),,$(READY)) ## write the repository's address (pyproject.toml) to the README
+	$(BIN)/python tests/update_links.py
 
 format: $(READY) ## put code and notebooks in the one format
 	$(BIN)/python -m ruff check --fix

@@ -96,8 +96,8 @@ FACTORS = [3.0, 5.0]
 ASK = "print(*[float(model.predict_on_batch(ones)[0, 0]) for model in models])"
 
 SAVE_CODE = f"""
-import keras, numpy as np
 import my_layers
+import keras, numpy as np
 ones = np.ones((1, 2), "float32")
 models = [
     keras.Sequential([keras.Input((2,)), my_layers.Amplify(factor=factor)]) for factor in {FACTORS}

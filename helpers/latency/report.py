@@ -135,7 +135,7 @@ class LatencyReport:
             }
             for each in self.results
         ]
-        return pd.DataFrame(rows)
+        return pd.DataFrame(rows).astype({"p90_us": float, "p99_us": float})
 
     def __repr__(self) -> str:
         return _as_text(self.to_frame(), _remarks(self))

@@ -5,14 +5,16 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import keras
 import numpy as np
 
 from helpers.parity.compare import is_float
 from helpers.runtimes.keras_runtime import KerasRuntime, innermost_reason
 from helpers.tensors import Arrays, name_arrays
+
+if TYPE_CHECKING:
+    import keras
 
 LOW_PRECISIONS = ("float32", "float16", "bfloat16", "mixed_float16", "mixed_bfloat16")
 
@@ -63,6 +65,8 @@ def _widened(array: np.ndarray) -> np.ndarray:
 
 
 def _rebuild_in_float64(model: keras.Model) -> keras.Model:
+    import keras
+
     config = _with_float64(keras.saving.serialize_keras_object(model))
     # The model lives in this process already, so its own code is known, and as trusted as it was.
     classes = {type(layer).__name__: type(layer) for layer in model._flatten_layers()}

@@ -13,9 +13,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import keras
-
 if TYPE_CHECKING:
+    import keras
     import onnx
 
 
@@ -45,6 +44,8 @@ def keras_steps(model: keras.Model) -> list[Step]:
 
     A model inside the model is one step.
     """
+    import keras
+
     function = model._functional if isinstance(model, keras.Sequential) else model
     depths = sorted(function._nodes_by_depth, reverse=True)
     nodes = [node for depth in depths for node in function._nodes_by_depth[depth]]

@@ -20,8 +20,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import keras
 import numpy as np
 
 from helpers.artifacts import ArtifactError
@@ -31,6 +31,9 @@ from helpers.parity.layer_graphs import Step, keras_steps, tensors_by_step
 from helpers.parity.layer_report import LayerComparison, LayerReport, shortened
 from helpers.runtimes import KerasRuntime, load_onnx
 from helpers.tensors import Arrays, InputError, name_arrays, rename_arrays
+
+if TYPE_CHECKING:
+    import keras
 
 LAYER_FACTOR = 4.0
 """How many times the source's own rounding error a layer of a faithful file may have."""
@@ -121,6 +124,8 @@ def _run_layers(
     model: keras.Model, steps: list[Step], feeds: dict[str, np.ndarray]
 ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Return each step's output in the model's own precision and in float64."""
+    import keras
+
     inputs = model.inputs[0] if isinstance(model, keras.Sequential) else model.input
     layers = keras.Model(inputs, {step.name: step.outputs[0] for step in steps}, name=model.name)
     arrays = list(feeds.values())

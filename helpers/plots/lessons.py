@@ -21,10 +21,13 @@ def plot_digits(images: np.ndarray, labels: np.ndarray) -> Figure:
         return figure
 
 
-def plot_predictions(images: np.ndarray, labels: np.ndarray, probabilities: np.ndarray) -> Figure:
+def plot_predictions(
+    images: np.ndarray, labels: np.ndarray, probabilities: np.ndarray, accuracy: float
+) -> Figure:
     """Draw images ``(n, 8, 8, 1)`` above the ten probabilities of each, ``(n, 10)``.
 
-    The bar of the true class is blue and labelled; the others are grey.
+    The title states the accuracy, a share of all test images from 0 to 1. The bar of the true class
+    is blue and labelled; the others are grey.
     """
     with styled():
         figure = new_figure(7.0, 3.1)

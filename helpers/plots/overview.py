@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 
-from helpers.plots.style import BLUE, GREEN, GREY, ORANGE, new_figure, styled, to_png
+from helpers.plots.style import BLUE, GREEN, GREY, ORANGE, new_figure, save, styled
 
 STRATEGIES = (
     ("1  Save and load", "one .keras file", BLUE, "Python with Keras", "where training goes on"),
@@ -68,7 +68,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Write the picture to the file that is named."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("path", type=Path, help="the PNG file to write")
-    parser.parse_args(arguments).path.write_bytes(to_png(plot_overview()))
+    save(plot_overview(), parser.parse_args(arguments).path)
 
 
 if __name__ == "__main__":

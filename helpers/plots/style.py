@@ -31,6 +31,7 @@ STYLE = {
     "axes.facecolor": "white",
     "savefig.facecolor": "white",
     "figure.dpi": 110,
+    "savefig.dpi": "figure",
     "font.size": 10,
     "axes.titlesize": 11,
     "axes.titlelocation": "left",
@@ -57,7 +58,7 @@ def styled() -> matplotlib.RcParams:
 
 
 def to_png(figure: Figure) -> bytes:
-    """Render a figure as PNG bytes; the same figure gives the same bytes."""
+    """Render a figure as PNG bytes; the same figure, drawn anew, gives the same bytes."""
     buffer = io.BytesIO()
     with matplotlib.rc_context(STYLE):
         figure.savefig(buffer, format="png", metadata={"Software": None})

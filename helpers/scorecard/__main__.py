@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import sys
 from collections.abc import Sequence
@@ -10,7 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
+from helpers.artifacts import identify
+from helpers.latency import Candidate, WorkerError
+from helpers.plots import plot_scorecard, save
 from helpers.quiet import quiet_import
+from helpers.scorecard.build import scorecard
 from helpers.tensors import Arrays
 
 
@@ -18,25 +23,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return 1 when an artifact failed the comparison, 2 on bad input."""
     parser = _parser()
     options = parser.parse_args(arguments)
-    from helpers.latency import Candidate
-    from helpers.scorecard.build import scorecard
-
     try:
-        with quiet_import():  # TensorFlow writes its log lines when the first artifact is opened
-            card = scorecard(
-                options.reference or options.files[0],
-                {file: Candidate(file, imports=tuple(options.imports)) for file in options.files},
-                _read_inputs(options.inputs),
-                batch_sizes=options.batch_sizes,
-                budget_s=options.budget,
-                threads=options.threads,
-            )
-    except (ValueError, OSError, ImportError) as error:
+        if any(identify(file) != "onnx" for file in options.files):
+            with quiet_import():
+                importlib.import_module("keras")
+        card = scorecard(
+            options.reference or options.files[0],
+            {file: Candidate(file, imports=tuple(options.imports)) for file in options.files},
+            _read_inputs(options.inputs),
+            batch_sizes=options.batch_sizes,
+            budget_s=options.budget,
+            threads=options.threads,
+        )
+    except (ValueError, OSError, ImportError, WorkerError) as error:
         print(f"{parser.prog}: {error}", file=sys.stderr)
         return 2
     if options.plot:
-        from helpers.plots import plot_scorecard, save
-
         save(plot_scorecard(card), options.plot)
     if options.json:
         rows = json.loads(card.table.to_json(orient="index"))

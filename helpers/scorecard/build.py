@@ -24,7 +24,7 @@ from helpers.runtimes import KerasRuntime, Runtime, open_artifact
 from helpers.sample_inputs import sample_inputs
 from helpers.scorecard.traits import read_traits
 from helpers.size import ArtifactSize, artifact_size
-from helpers.tensors import Arrays, InputError, name_arrays, take_rows
+from helpers.tensors import Arrays, InputError, name_arrays, rename_arrays, take_rows
 from helpers.workers.candidate import as_candidate, open_candidate
 
 if TYPE_CHECKING:
@@ -187,11 +187,26 @@ def _check_all(
             notes.append(f"{name} cannot be opened: {error}")
             continue
         with runtime:
+            _check_signature(name, runtime, reference)
             reports[name] = check_parity(
                 runtime, reference.runtime, reference.inputs, reference.golden
             )
         notes += [f"{name}, {finding}" for finding in reports[name].findings]
     return reports, notes
+
+
+def _check_signature(name: str, runtime: Runtime, reference: _Reference) -> None:
+    """Refuse an artifact that takes other inputs: it is no artifact of this model."""
+    try:
+        feeds = rename_arrays(
+            name_arrays(reference.inputs, reference.runtime.inputs),
+            reference.runtime.inputs,
+            runtime.inputs,
+        )
+        fixed = {spec.shape[0] for spec in runtime.inputs if spec.shape} - {None}
+        name_arrays(take_rows(feeds, slice(max(fixed, default=1))), runtime.inputs)
+    except InputError as error:
+        raise InputError(f"{name} takes other inputs than the reference: {error}") from error
 
 
 def _row(

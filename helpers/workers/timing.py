@@ -87,7 +87,7 @@ def time_calls(call: Callable[[], Any], seconds: float, max_calls: int) -> dict[
     cpu_start = time.process_time_ns()
     start = after = clock()
     end = start + int(seconds * 1e9)
-    while (after < end and len(samples) < max_calls) or not samples:
+    while after < end and len(samples) < max_calls:
         before = clock()
         call()
         after = clock()

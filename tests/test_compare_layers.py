@@ -1,0 +1,409 @@
+"""A faithful file has no divergent layer, and a planted fault is found in the layer that has it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import onnx
+import pytest
+from keras import layers
+from onnx import numpy_helper
+
+from conftest import ArtifactOf
+from helpers.artifacts import ArtifactError
+from helpers.parity import LayerReport, compare_layers
+from helpers.tensors import InputError
+from routes import call_once, write_artifact
+
+Families = dict[str, keras.Model]
+ROUTES = ["onnx", "tf2onnx"]
+SMALL = ["digits_cnn", "residual", "lstm", "attention", "two_branch"]
+
+
+def status(report: LayerReport) -> dict[str, str]:
+    return {each.layer: each.status for each in report.layers}
+
+
+# --- faithful files ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("route", ROUTES)
+@pytest.mark.parametrize("family", SMALL)
+def test_a_faithful_file_has_no_divergent_layer(
+    family: str, route: str, artifact: ArtifactOf, families: Families, feeds: dict[str, Any]
+) -> None:
+    model = families[family]
+    report = compare_layers(model, artifact(family, route), feeds[family])
+    assert report.passed
+    assert report.first_divergent is None
+    folded = {"digits_cnn": {"dropout"}, "residual": {"stem_conv", "branch_conv"}}
+    found = status(report)
+    inputs = {layer.name for layer in model.layers if isinstance(layer, layers.InputLayer)}
+    assert set(found) == {layer.name for layer in model.layers} - inputs
+    absent = folded.get(family, set())
+    assert {name for name in found if found[name] == "not in the file"} == absent
+    assert {name for name in found if found[name] == "same"} == set(found) - absent
+    assert all(each.max_abs < 1e-5 for each in report.layers if each.compared)
+
+
+@pytest.fixture(scope="module")
+def mobilenet_file(mobilenet: keras.Model, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_artifact(mobilenet, "onnx", tmp_path_factory.mktemp("layers") / "mobilenet")
+
+
+@pytest.fixture(scope="module")
+def images() -> np.ndarray:
+    return np.random.default_rng(3).uniform(-1, 1, (2, 96, 96, 3)).astype(np.float32)
+
+
+def test_rounding_that_builds_up_in_depth_is_no_divergence(
+    mobilenet: keras.Model, mobilenet_file: Path, images: np.ndarray
+) -> None:
+    report = compare_layers(mobilenet, mobilenet_file, images)
+    assert report.passed
+    frame = report.to_frame().set_index("layer")
+    absent = frame[frame.status == "not in the file"]
+    assert (frame.status == "same").sum() == len(frame) - len(absent) == 120
+    assert set(absent.kind) == {"Conv2D"}  # all of them folded with their batch normalization
+    for name in absent.index:
+        assert name in frame.includes[frame.index[frame.index.get_loc(name) + 1]]
+    assert frame.max_abs.max() > frame.max_abs.iloc[1]
+
+
+# --- planted faults ----------------------------------------------------------------------------
+
+
+def plant(path: Path, constant: str, folder: Path, change: Callable | None = None) -> Path:
+    """Copy a file with a fault in the constant that is found by a part of its name.
+
+    A node's name finds the kernel of that node: converters rename kernels that they transpose.
+    """
+    model = onnx.load(path)
+    (found,) = _constants(model.graph, constant)
+    values = numpy_helper.to_array(found).copy()
+    (change or zero_one_weight)(values)
+    found.CopyFrom(numpy_helper.from_array(values, found.name))
+    faulty = folder / "faulty.onnx"
+    onnx.save(model, faulty)
+    return faulty
+
+
+def _constants(graph: onnx.GraphProto, part: str) -> list[onnx.TensorProto]:
+    kernels = {node.input[1] for node in graph.node if part == node.name}
+    return [
+        each
+        for each in graph.initializer
+        if each.data_type == onnx.TensorProto.FLOAT and (part in each.name or each.name in kernels)
+    ]
+
+
+def zero_one_weight(values: np.ndarray) -> None:
+    """Zero a weight of ordinary size: neither the largest nor one that hardly matters."""
+    order = np.argsort(np.abs(values), axis=None)
+    values.flat[order[2 * order.size // 3]] = 0.0
+
+
+def zero_at_a_middle_pixel(values: np.ndarray) -> None:
+    """Zero a weight of an LSTM's input kernel; the outer columns of the digits are often empty."""
+    values[0, 0, 3] = 0.0
+
+
+def shift(values: np.ndarray) -> None:
+    values.flat[0] += 1e-3
+
+
+FAULTS = {
+    "digits_cnn early": ("digits_cnn", "/conv_1_1/convolution/ReadVariable", "conv_1"),
+    "digits_cnn middle": ("digits_cnn", "/conv_2_1/convolution/ReadVariable", "conv_2"),
+    "digits_cnn late": ("digits_cnn", "/probabilities_1/Cast", "probabilities"),
+    "residual early": ("residual", "/stem_conv_1/", "stem_norm"),
+    "residual middle": ("residual", "/branch_conv_1/", "branch_norm"),
+    "residual late": ("residual", "/probabilities_1/Cast", "probabilities"),
+    "lstm input kernel": ("lstm", "W0__", "lstm"),
+    "lstm recurrent kernel": ("lstm", "R0__", "lstm"),
+    "lstm late": ("lstm", "/probabilities_1/Cast", "probabilities"),
+    "attention early": ("attention", "/embed_1/Cast", "embed"),
+    "attention query": ("attention", "/query_1/Reshape", "attention"),
+    "attention key": ("attention", "/key_1/Reshape", "attention"),
+    "attention value": ("attention", "/value_1/Reshape", "attention"),
+    "attention output": ("attention", "/attention_output_1/Reshape", "attention"),
+    "attention late": ("attention", "/probabilities_1/Cast", "probabilities"),
+    "two_branch image": ("two_branch", "/image_conv_1/convolution/ReadVariable", "image_conv"),
+    "two_branch profile": ("two_branch", "/profile_dense_1/Cast", "profile_dense"),
+    "two_branch digit": ("two_branch", "/digit_1/Cast", "digit"),
+    "two_branch ink": ("two_branch", "/ink_1/Cast", "ink"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_one_zeroed_weight_is_found_in_its_layer(
+    fault: str,
+    artifact: ArtifactOf,
+    families: Families,
+    feeds: dict[str, Any],
+    tmp_path: Path,
+) -> None:
+    family, constant, layer = FAULTS[fault]
+    route = ROUTES[list(FAULTS).index(fault) % 2]  # the names are the same by either route
+    change = zero_at_a_middle_pixel if constant == "W0__" else zero_one_weight
+    faulty = plant(artifact(family, route), constant, tmp_path, change)
+    report = compare_layers(families[family], faulty, feeds[family])
+    assert report.first_divergent == layer
+    assert [name for name, found in status(report).items() if found == "diverged"] == [layer]
+
+
+@pytest.mark.parametrize(
+    ("constant", "layer"),
+    [
+        ("/Conv1_1/convolution/merged", "bn_Conv1"),
+        ("/block_9_project_1/convolution/merged", "block_9_project_BN"),
+        ("mobilenetv2_1.00_96_1/block_6_depthwise_1/depthwise", "block_6_depthwise"),
+        ("/predictions_1/Cast", "predictions"),
+    ],
+)
+def test_one_zeroed_weight_is_found_in_a_deep_model(
+    constant: str,
+    layer: str,
+    mobilenet: keras.Model,
+    mobilenet_file: Path,
+    images: np.ndarray,
+    tmp_path: Path,
+) -> None:
+    faulty = plant(mobilenet_file, constant, tmp_path)
+    report = compare_layers(mobilenet, faulty, images)
+    assert report.first_divergent == layer
+    assert list(status(report).values()).count("diverged") == 1
+    if layer == "block_9_project_BN":
+        assert "BatchNormalization, which includes block_9_project)" in repr(report)
+
+
+def test_the_fault_of_a_folded_layer_is_named_with_it(
+    families: Families, artifact: ArtifactOf, feeds: dict[str, Any], tmp_path: Path
+) -> None:
+    faulty = plant(artifact("residual", "onnx"), "/stem_norm_1/batchnorm/sub", tmp_path, shift)
+    report = compare_layers(families["residual"], faulty, feeds["residual"])
+    rows = {each.layer: each for each in report.layers}
+    assert report.first_divergent == "stem_norm"
+    assert rows["stem_norm"].includes == ("stem_conv",)
+    assert rows["stem_conv"].status == "not in the file"
+    assert rows["add"].status == "inherited"
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_nan_and_infinity_diverge(
+    value: float, families: Families, artifact: ArtifactOf, probe: np.ndarray, tmp_path: Path
+) -> None:
+    def spoil(values: np.ndarray) -> None:
+        values.flat[0] = value
+
+    faulty = plant(artifact("digits_cnn", "onnx"), "/conv_2_1/conv", tmp_path, spoil)
+    assert compare_layers(families["digits_cnn"], faulty, probe).first_divergent == "conv_2"
+
+
+def test_two_faults_in_two_branches_are_both_named(
+    families: Families, artifact: ArtifactOf, feeds: dict[str, Any], tmp_path: Path
+) -> None:
+    once = plant(artifact("two_branch", "onnx"), "/profile_dense_1/Cast", tmp_path)
+    twice = plant(once, "/image_conv_1/convolution/ReadVariable", tmp_path)
+    found = status(compare_layers(families["two_branch"], twice, feeds["two_branch"]))
+    assert {name for name in found if found[name] == "diverged"} == {"profile_dense", "image_conv"}
+    assert {found[name] for name in ("join", "digit", "ink")} == {"inherited"}
+
+
+def test_a_lookalike_elsewhere_does_not_hide_a_fault(probe: np.ndarray, tmp_path: Path) -> None:
+    x = keras.Input((8, 8, 1), name="image")
+    twins = [layers.Conv2D(4, 3, activation="relu", name=name) for name in ("left", "right")]
+    joined = layers.Concatenate(name="join")([layer(x) for layer in twins])
+    model = keras.Model(x, layers.Flatten(name="flatten")(joined), name="twins")
+    twins[1].set_weights(twins[0].get_weights())
+    twins[1].bias.assign([1e-3, 0, 0, 0])
+    path = write_artifact(model, "onnx", tmp_path / "twins")
+    assert compare_layers(model, path, probe).passed
+    faulty = plant(path, "/right_1/Squeeze", tmp_path, lambda values: values.fill(0.0))
+    report = compare_layers(model, faulty, probe)  # now `right` computes what `left` should
+    assert report.first_divergent == "right"
+    assert status(report)["left"] == "same"
+
+
+# --- names and structures ----------------------------------------------------------------------
+
+
+def export(model: keras.Model, folder: Path) -> Path:
+    return write_artifact(model, "onnx", folder / model.name)
+
+
+def test_a_shared_layer_has_one_row_for_each_call(tmp_path: Path) -> None:
+    first, second = keras.Input((6,)), keras.Input((6,))
+    dense = layers.Dense(6, activation="tanh", name="dense")
+    joined = layers.Subtract(name="subtract")([dense(second), dense(dense(first))])
+    model = keras.Model([first, second], layers.Dense(2, name="dense_1")(joined), name="shared")
+    rows = [np.random.default_rng(seed).random((5, 6), np.float32) for seed in (1, 2)]
+    model(rows)
+    path = tmp_path / "shared.onnx"
+    model.export(path, format="onnx", verbose=False)
+    report = compare_layers(model, path, rows)
+    expected = ["dense", "dense (call 2)", "dense (call 3)", "dense_1", "subtract"]
+    assert sorted(status(report)) == expected
+    assert set(status(report).values()) == {"same"}
+
+
+def test_a_nested_model_is_one_layer(tmp_path: Path) -> None:
+    parts = [layers.Dense(5, activation="tanh", name="a"), layers.Dense(5, name="b")]
+    inner = keras.Sequential([keras.Input((6,)), *parts], name="inner")
+    x = keras.Input((6,))
+    model = keras.Model(x, layers.Dense(3, name="head")(inner(x)), name="outer")
+    path = export(model, tmp_path)
+    rows = np.random.default_rng(0).random((5, 6), np.float32)
+    assert status(compare_layers(model, path, rows)) == {"inner": "same", "head": "same"}
+    faulty = plant(path, "/inner_1/a_1/", tmp_path)
+    assert compare_layers(model, faulty, rows).first_divergent == "inner"
+
+
+def test_a_layer_with_equal_axes_is_read_in_the_right_layout(tmp_path: Path) -> None:
+    x = keras.Input((8, 8, 8))
+    convolution = layers.Conv2D(8, 3, padding="same", name="cube")(x)
+    model = keras.Model(x, layers.Flatten(name="flatten")(convolution), name="cubes")
+    rows = np.random.default_rng(0).random((4, 8, 8, 8), np.float32)
+    path = export(model, tmp_path)
+    assert status(compare_layers(model, path, rows))["cube"] == "same"
+    faulty = plant(path, "/cube_1/convolution/", tmp_path)
+    assert compare_layers(model, faulty, rows).first_divergent == "cube"
+
+
+def test_work_that_moved_to_the_next_layer_is_no_fault(tmp_path: Path) -> None:
+    x = keras.Input((16, 3))
+    y = layers.Conv1D(7, 3, activation="swish", name="conv")(x)
+    y = layers.GlobalMaxPooling1D(name="pool")(layers.BatchNormalization(name="norm")(y))
+    model = keras.Model(x, y, name="moved")
+    norm = model.get_layer("norm")
+    norm.gamma.assign(np.linspace(0.5, 1.5, 7))
+    norm.beta.assign(np.linspace(-0.5, 0.5, 7))
+    rows = np.random.default_rng(0).normal(size=(5, 16, 3)).astype(np.float32)
+    path = export(model, tmp_path)
+    report = compare_layers(model, path, rows)
+    assert report.passed
+    assert status(report)["conv"] == "absorbed"
+    assert "absorbed by the layers after them: conv" in repr(report)
+    faulty = plant(path, "/conv_1/convolution/ExpandDims_1", tmp_path)
+    report = compare_layers(model, faulty, rows)  # the fault is seen all the same
+    assert report.first_divergent == "conv"
+    assert status(report)["norm"] == "inherited"
+
+
+def test_a_layer_with_several_outputs_is_listed(tmp_path: Path) -> None:
+    x = keras.Input((8, 5))
+    outputs = layers.LSTM(6, use_cudnn=False, return_state=True, name="lstm")(x)
+    model = keras.Model(x, layers.Concatenate(name="join")(outputs), name="states")
+    rows = np.random.default_rng(0).random((4, 8, 5), np.float32)
+    path = export(model, tmp_path)
+    report = compare_layers(model, path, rows)
+    assert status(report) == {"lstm": "several outputs", "join": "same"}
+    report = compare_layers(model, plant(path, "W0__", tmp_path), rows)
+    assert report.first_divergent == "join"
+    assert report.layers[1].includes == ("lstm",)
+
+
+# --- the report --------------------------------------------------------------------------------
+
+
+def test_the_report_reads_well(
+    families: Families, artifact: ArtifactOf, probe: np.ndarray, tmp_path: Path
+) -> None:
+    path = artifact("digits_cnn", "onnx")
+    report = compare_layers(families["digits_cnn"], path, probe)
+    assert repr(report) == (
+        "Layers SAME: 6 of 7 layers compared\n  not in the file by themselves: dropout"
+    )
+    frame = report.to_frame()
+    assert list(frame.columns)[:5] == ["layer", "kind", "tensor", "shape", "status"]
+    assert frame["diverged"].sum() == 0
+    assert frame.loc[0, "tensor"] == "digits_cnn_1/conv_1_1/Relu:0"
+    assert frame.loc[0, "shape"] == (32, 8, 8, 32)
+    faulty = plant(path, "/conv_2_1/convolution/ReadVariable", tmp_path)
+    lines = repr(compare_layers(families["digits_cnn"], faulty, probe)).splitlines()
+    assert lines[0] == "Layers DIVERGE, first at 'conv_2': 6 of 7 layers compared"
+    assert lines[1].startswith("  conv_2 (Conv2D): max abs difference 0.")
+    assert lines[2] == "  3 later layers inherit it: pool_2, flatten, probabilities"
+
+
+def test_the_factor_decides(families: Families, artifact: ArtifactOf, probe: np.ndarray) -> None:
+    path = artifact("digits_cnn", "onnx")
+    assert not compare_layers(families["digits_cnn"], path, probe, factor=0.5).passed
+    assert compare_layers(families["digits_cnn"], path, probe, factor=2.0).passed
+
+
+def test_the_row_of_a_wrong_layer_says_so(
+    families: Families, artifact: ArtifactOf, probe: np.ndarray
+) -> None:
+    row = compare_layers(families["digits_cnn"], artifact("digits_cnn", "onnx"), probe).layers[0]
+    assert not row.diverged
+    assert replace(row, status="diverged").diverged
+    assert replace(row, status="inherited").diverged
+    assert not replace(row, status="absorbed").diverged
+
+
+def test_the_model_is_left_as_it_was(
+    families: Families, artifact: ArtifactOf, probe: np.ndarray
+) -> None:
+    model = families["digits_cnn"]
+    before = model.get_weights()
+    path = artifact("digits_cnn", "onnx")
+    content = path.read_bytes()
+    compare_layers(model, path, probe)
+    assert path.read_bytes() == content
+    for weight, expected in zip(model.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(weight, expected)
+
+
+# --- bad input ---------------------------------------------------------------------------------
+
+
+def test_inputs_that_do_not_fit_are_refused(
+    families: Families, artifact: ArtifactOf, probe: np.ndarray
+) -> None:
+    model, path = families["digits_cnn"], artifact("digits_cnn", "onnx")
+    with pytest.raises(InputError, match="batch axis is missing"):
+        compare_layers(model, path, probe[0])
+    with pytest.raises(InputError, match="expected dtype float32, got float64"):
+        compare_layers(model, path, probe.astype(np.float64))
+    with pytest.raises(InputError, match="no rows"):
+        compare_layers(model, path, probe[:0])
+    with pytest.raises(InputError, match="one model takes 1 input"):
+        compare_layers(model, artifact("two_branch", "onnx"), probe)
+
+
+def test_files_that_do_not_fit_are_refused(
+    families: Families, artifact: ArtifactOf, probe: np.ndarray, tmp_path: Path
+) -> None:
+    model = families["digits_cnn"]
+    with pytest.raises(ArtifactError, match="no such file"):
+        compare_layers(model, tmp_path / "missing.onnx", probe)
+    with pytest.raises(ArtifactError, match="it is keras, not an ONNX file"):
+        compare_layers(model, artifact("digits_cnn", "keras"), probe)
+    stranger = keras.Sequential([keras.Input((8, 8, 1)), layers.Flatten(name="other")], name="new")
+    with pytest.raises(ValueError, match=r"no tensor carries the name .*'new'.*other"):
+        compare_layers(stranger, artifact("lstm", "onnx"), probe)
+
+
+def test_a_file_that_cannot_run_is_refused(tmp_path: Path) -> None:
+    model = keras.Sequential([keras.Input((4,)), layers.Dense(3, name="dense")], name="small")
+    call_once(model)
+    loaded = onnx.load(export(model, tmp_path))
+    loaded.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
+    onnx.save(loaded, tmp_path / "fixed.onnx")
+    with pytest.raises(ArtifactError, match=r"ONNX Runtime cannot run it .*Expected: 1"):
+        compare_layers(model, tmp_path / "fixed.onnx", np.ones((3, 4), np.float32))
+
+
+def test_a_model_without_a_graph_is_refused(artifact: ArtifactOf, probe: np.ndarray) -> None:
+    class Subclassed(keras.Model):
+        def call(self, x: Any) -> Any:
+            return x
+
+    with pytest.raises(InputError, match="subclassed"):
+        compare_layers(Subclassed(), artifact("digits_cnn", "onnx"), probe)

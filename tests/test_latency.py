@@ -1,0 +1,628 @@
+"""Latency: the statistics, the order of visits, and what becomes of the worker processes."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from jupyter_client.manager import start_new_kernel
+
+from conftest import ROOT, ArtifactOf, RunPython
+from helpers.latency import (
+    Candidate,
+    Failure,
+    LatencyReport,
+    LatencyResult,
+    ThroughputReport,
+    ThroughputResult,
+    WorkerError,
+    measure_latency,
+    measure_throughput,
+)
+from helpers.latency import rounds as rounds_module
+from helpers.latency.rounds import random_orders
+from helpers.latency.statistics import calls_needed, summarize
+from helpers.tensors import InputError
+from helpers.workers.inputs import prepare_batch
+from helpers.workers.process import Worker
+from helpers.workers.timing import time_calls
+from tiny_onnx import write_dense
+
+QUICK_S = 0.3
+INPUTS = np.random.default_rng(0).random((8, 4), dtype=np.float32)
+
+
+@pytest.fixture
+def dense(tmp_path: Path) -> Path:
+    return write_dense(tmp_path / "dense.onnx")
+
+
+# Statistics
+
+
+@pytest.mark.parametrize(("percentile", "calls"), [(90, 64), (95, 130), (99, 662)])
+def test_percentiles_need_as_many_calls_as_loadgen_asks_for(percentile: float, calls: int) -> None:
+    assert calls_needed(percentile) == calls
+
+
+@pytest.mark.parametrize("percentile", [0, 100, -1])
+def test_the_ends_are_no_percentiles(percentile: float) -> None:
+    with pytest.raises(ValueError, match=f"between 0 and 100, got {percentile}"):
+        calls_needed(percentile)
+
+
+def test_statistics_are_exact() -> None:
+    nanoseconds = np.random.default_rng(0).permutation(np.arange(1, 1002) * 1000)
+    summary = summarize(nanoseconds)
+    assert (summary.calls, summary.p50_us, summary.iqr_us) == (1001, 501.0, 500.0)
+    assert summary.p90_us == pytest.approx(901.0)
+    assert summary.p95_us == pytest.approx(951.0)
+    assert summary.p99_us == pytest.approx(991.0)
+    assert summary.iqr_ratio == 500 / 501
+
+
+@pytest.mark.parametrize(("percentile", "calls"), [(90, 64), (95, 130), (99, 662)])
+def test_a_percentile_with_too_few_calls_is_left_out(percentile: float, calls: int) -> None:
+    name = f"p{percentile}_us"
+    assert getattr(summarize(np.arange(calls - 1)), name) is None
+    assert getattr(summarize(np.arange(calls)), name) is not None
+
+
+def test_one_call_is_enough_for_a_median_and_none_is_not() -> None:
+    summary = summarize(np.array([2500]))
+    assert (summary.p50_us, summary.iqr_us, summary.p90_us) == (2.5, 0.0, None)
+    with pytest.raises(ValueError, match="at least one call, got none"):
+        summarize(np.array([]))
+
+
+def test_noise_is_an_iqr_above_a_tenth_of_the_median() -> None:
+    assert not summarize(1000 * np.array([95, 97.5, 100, 102.5, 105])).noisy  # quartiles 5 apart
+    assert not summarize(1000 * np.array([90, 95, 100, 105, 110])).noisy  # 10 apart: the limit
+    assert summarize(1000 * np.array([90, 94, 100, 106, 110])).noisy  # 12 apart
+    assert summarize(np.zeros(5)).noisy  # a clock that stands still
+
+
+def make_result(**changes: Any) -> LatencyResult:
+    values = {
+        "calls": 100,
+        "p50_us": 100.0,
+        "iqr_us": 5.0,
+        "p90_us": 110.0,
+        "p95_us": None,
+        "p99_us": None,
+        "candidate": "it",
+        "batch_size": 1,
+        "threads": 1,
+        "cpu_per_wall": 1.0,
+        "round_p50_us": (100.0,),
+    }
+    return LatencyResult(**(values | changes))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({}, None),
+        ({"iqr_us": 11.0}, "noisy: the quartiles are 11% of the median apart"),
+        ({"cpu_per_wall": 1.2}, None),
+        ({"cpu_per_wall": 1.3}, r"used 1.3 processors although 1 thread\(s\) were asked for"),
+        ({"cpu_per_wall": 1.9, "threads": 2}, None),
+        ({"p50_us": 3.0, "iqr_us": 0.1}, None),
+        ({"p50_us": 1.0, "iqr_us": 0.1}, "so short that the call floor is 10% of it"),
+    ],
+)
+def test_doubtful_results_come_with_a_warning(arguments: dict[str, Any], message: str) -> None:
+    warnings = make_result(**arguments).warnings(call_floor_us=0.1)
+    if message is None:
+        assert warnings == ()
+    else:
+        (warning,) = warnings
+        assert re.search(f"^it, batch size 1: {message}", warning)
+
+
+def test_scenarios_have_the_names_of_loadgen() -> None:
+    assert make_result(batch_size=1).scenario == "SingleStream"
+    assert make_result(batch_size=2).scenario == "MultiStream"
+
+
+def test_a_report_shows_results_failures_and_terms() -> None:
+    report = LatencyReport(
+        (make_result(), make_result(batch_size=8, p90_us=None, iqr_us=20.0)),
+        (Failure("other", None, "it crashed"),),
+        call_floor_us=0.1,
+        budget_s=2.0,
+        measured_s=2.1,
+        startup_s=3.0,
+        notes=("A note.",),
+    )
+    text = repr(report)
+    assert "FAILED other: it crashed" in text
+    assert "Warning: it, batch size 8: noisy" in text
+    assert "An empty call takes 0.1 us, which every figure contains." in text
+    assert "Measured for 2.1 s (budget 2 s), after 3.0 s to start" in text
+    assert text.endswith("A note.")
+    assert "<li>FAILED other: it crashed</li>" in report._repr_html_()
+    frame = report.to_frame()
+    assert frame["scenario"].tolist() == ["SingleStream", "MultiStream"]
+    assert frame["p90_us"].isna().tolist() == [False, True]
+    assert report.result("it", 8).iqr_us == 20.0
+    with pytest.raises(KeyError, match="not measured: other: it crashed"):
+        report.result("other")
+    with pytest.raises(KeyError, match="no result for 'it' at batch size 3; there are: 'it' at 1"):
+        report.result("it", 3)
+
+
+def test_the_best_batch_size_has_the_highest_throughput() -> None:
+    results = tuple(
+        ThroughputResult(name, size, rate, 10, 1, 1.0)
+        for name, size, rate in [("a", 1, 10.0), ("a", 8, 30.0), ("a", 32, 20.0), ("b", 1, 5.0)]
+    )
+    report = ThroughputReport(results, (), 1.0, 1.0, 1.0)
+    assert [(each.candidate, each.batch_size) for each in report.best] == [("a", 8), ("b", 1)]
+    assert report.to_frame()["best"].tolist() == [False, True, False, True]
+    assert set(report.to_frame()["scenario"]) == {"Offline"}
+    assert report.result("a", 32).rows_per_s == 20.0
+
+
+# Order and timing of the visits
+
+
+def test_every_round_visits_every_cell_once_in_a_new_seeded_order() -> None:
+    cells = [(name, size) for name in "abc" for size in (1, 32)]
+    orders = list(itertools.islice(random_orders(cells, seed=3), 200))
+    assert all(sorted(order) == cells for order in orders)
+    assert orders == list(itertools.islice(random_orders(cells, seed=3), 200))
+    assert orders != list(itertools.islice(random_orders(cells, seed=4), 200))
+    assert len({tuple(order) for order in orders}) > 100
+    first = Counter(order[0] for order in orders)  # 33 each if all are equally likely
+    assert min(first.values()) > 15
+    assert max(first.values()) < 60
+
+
+def test_a_visit_times_single_calls_and_leaves_the_first_out() -> None:
+    durations = iter([0.05, *[0.001] * 1000])
+    visit = time_calls(lambda: time.sleep(next(durations)), seconds=0.05, max_calls=1000)
+    samples = visit["nanoseconds"]
+    assert len(samples) >= 2
+    assert max(samples) < 0.05e9
+    assert sum(samples) <= visit["wall_ns"]
+    assert visit["cpu_ns"] < visit["wall_ns"]  # it slept
+
+
+def test_a_visit_ends_with_its_time_or_its_calls_but_not_before_one() -> None:
+    assert len(time_calls(int, seconds=10.0, max_calls=7)["nanoseconds"]) == 7
+    assert len(time_calls(lambda: time.sleep(0.02), 0.001, 7)["nanoseconds"]) == 1
+
+
+def test_visits_are_interleaved_until_the_budget_is_spent(
+    dense: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    visits = []
+    ask = rounds_module.Worker.ask
+
+    def listen(worker: Any, request: Any, timeout_s: float) -> Any:
+        visits.append((worker.process_id, request["batch_size"]))
+        return ask(worker, request, timeout_s)
+
+    monkeypatch.setattr(rounds_module.Worker, "ask", listen)
+    report = measure_latency(
+        {"first": dense, "second": dense}, INPUTS, batch_sizes=(1, 2), budget_s=1.0, seed=5
+    )
+    assert 1.0 <= report.measured_s < 3.0
+    rounds = [visits[start : start + 4] for start in range(0, len(visits) - 3, 4)]
+    assert len(rounds) >= 5
+    assert all(len(set(visited)) == 4 for visited in rounds)
+    assert len({tuple(visited) for visited in rounds}) > 1
+    for result in report.results:
+        assert len(rounds) <= len(result.round_p50_us) <= len(rounds) + 1
+        assert min(result.round_p50_us) <= result.p50_us <= max(result.round_p50_us)
+
+
+# Measuring
+
+
+def test_latency_and_throughput_of_the_same_artifact_agree(dense: Path) -> None:
+    arguments: dict[str, Any] = {"batch_sizes": (1, 8), "budget_s": QUICK_S}
+    latency = measure_latency({"dense": dense}, INPUTS, **arguments)
+    throughput = measure_throughput({"dense": dense}, INPUTS, **arguments)
+    assert [result.batch_size for result in latency.results] == [1, 8]
+    assert latency.failures == ()
+    assert latency.call_floor_us < min(result.p50_us for result in latency.results)
+    assert latency.startup_s > 0
+    for size in (1, 8):
+        rate = throughput.result("dense", size).rows_per_s
+        assert 0.2 < rate * latency.result("dense", size).p50_us / 1e6 / size < 5
+    assert throughput.best[0].batch_size == 8
+
+
+def test_batches_larger_than_the_inputs_are_filled_and_it_is_said(dense: Path) -> None:
+    report = measure_latency({"dense": dense}, INPUTS[:3], batch_sizes=(7,), budget_s=QUICK_S)
+    assert report.results[0].batch_size == 7
+    assert report.notes == ("The inputs have 3 row(s); they were repeated to fill larger batches.",)
+    report = measure_latency({"dense": dense}, INPUTS, batch_sizes=(8,), budget_s=QUICK_S)
+    assert report.notes == ()
+
+
+def test_a_batch_holds_the_rows_in_turn() -> None:
+    runtime = SimpleNamespace(prepare=lambda arrays: arrays)
+    rows = np.arange(3).reshape(3, 1)
+    (batch,) = prepare_batch(runtime, {"position_0": rows}, 7)
+    assert batch.tolist() == [[0], [1], [2], [0], [1], [2], [0]]
+    (batch,) = prepare_batch(runtime, {"position_0": rows}, 2)
+    assert batch.tolist() == [[0], [1]]
+
+
+@pytest.mark.parametrize(
+    "inputs", [INPUTS, [INPUTS], {"x": INPUTS}, {"another name": INPUTS}], ids=str
+)
+def test_inputs_come_as_array_as_list_or_by_name(dense: Path, inputs: Any) -> None:
+    report = measure_latency({"dense": dense}, inputs, batch_sizes=(1,), budget_s=QUICK_S)
+    assert report.results[0].calls > 1
+
+
+def test_a_batch_size_that_does_not_fit_fails_alone(tmp_path: Path, dense: Path) -> None:
+    fixed = write_dense(tmp_path / "fixed.onnx", batch=1)
+    report = measure_latency(
+        {"fixed": fixed, "free": dense}, INPUTS, batch_sizes=(1, 8), budget_s=QUICK_S
+    )
+    assert [(each.candidate, each.batch_size) for each in report.results] == [
+        ("fixed", 1),
+        ("free", 1),
+        ("free", 8),
+    ]
+    (failure,) = report.failures
+    assert (failure.candidate, failure.batch_size) == ("fixed", 8)
+    assert "expected shape (1, 4), got (8, 4)" in failure.message
+
+
+def test_predict_costs_more_than_predict_on_batch_and_both_more_than_onnx(
+    artifact: ArtifactOf, probe: np.ndarray
+) -> None:
+    model = artifact("digits_cnn", "keras")
+    report = measure_latency(
+        {
+            "predict": Candidate(model, method="predict"),
+            "predict_on_batch": Candidate(model, method="predict_on_batch"),
+            "onnx": artifact("digits_cnn", "onnx"),
+        },
+        probe,
+        batch_sizes=(1,),
+        budget_s=2.0,
+    )
+    slow, step, fast = (report.result(name).p50_us for name in report.to_frame()["candidate"])
+    assert slow > 5 * step  # measured: above 100
+    assert step > 2 * fast  # measured: above 20
+
+
+def test_threads_are_what_was_asked_for(artifact: ArtifactOf, run_python: RunPython) -> None:
+    source = """
+        import json, sys
+        from helpers.workers.candidate import Candidate
+        from helpers.workers.channel import open_requested
+        onnx, _, _ = open_requested(Candidate(sys.argv[1], allow_spinning=True).request(3))
+        options = onnx._model.get_session_options()
+        spinning = options.get_session_config_entry("session.intra_op.allow_spinning")
+        open_requested(Candidate(sys.argv[2], threads=2).request(3))
+        import tensorflow
+        threads = tensorflow.config.threading
+        names = [f"get_{kind}_op_parallelism_threads" for kind in ("intra", "inter")]
+        counts = [getattr(threads, name)() for name in names]
+        print(json.dumps([options.intra_op_num_threads, spinning, *counts]))
+    """
+    paths = artifact("digits_cnn", "onnx"), artifact("digits_cnn", "export")
+    result = run_python(textwrap.dedent(source), *paths)
+    assert result.stdout, result.stderr
+    assert json.loads(result.stdout.splitlines()[-1]) == [3, "1", 2, 2]
+
+
+# Bad arguments
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"candidates": {}}, "candidates: expected at least one"),
+        ({"candidates": "model.onnx"}, "candidates: expected at least one, as {name: path}"),
+        ({"batch_sizes": ()}, "batch_sizes: expected whole numbers from 1 on"),
+        ({"batch_sizes": (1, 0)}, "batch_sizes: expected whole numbers from 1 on"),
+        ({"batch_sizes": (1.5,)}, "batch_sizes: expected whole numbers from 1 on"),
+        ({"budget_s": 0}, "budget_s: expected a positive number of seconds, got 0"),
+        ({"budget_s": -1.0}, "budget_s: expected a positive number of seconds, got -1.0"),
+        ({"budget_s": float("nan")}, "budget_s: expected a positive number of seconds, got nan"),
+        ({"timeout_s": 0}, "timeout_s: expected a positive number of seconds, got 0"),
+        ({"threads": 0}, "threads: expected a whole number from 1 on, got 0"),
+        ({"threads": True}, "threads: expected a whole number from 1 on, got True"),
+    ],
+)
+@pytest.mark.parametrize("measure", [measure_latency, measure_throughput])
+def test_bad_arguments_are_refused(
+    measure: Any, dense: Path, arguments: dict[str, Any], message: str
+) -> None:
+    arguments = {"candidates": {"dense": dense}, "inputs": INPUTS} | arguments
+    with pytest.raises(ValueError, match=message):
+        measure(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "message"),
+    [
+        (INPUTS[:0], "at least one"),
+        ({"a": INPUTS, "b": INPUTS[:2]}, "the same number of rows"),
+        ([[1.0, 2.0]], "got list for 'position_0'"),
+        (np.float32(3.0), None),
+    ],
+    ids=["no rows", "unequal rows", "no arrays", "a scalar"],
+)
+def test_bad_inputs_are_refused(dense: Path, inputs: Any, message: str) -> None:
+    with pytest.raises((InputError, TypeError), match=message):
+        measure_latency({"dense": dense}, inputs, budget_s=QUICK_S)
+
+
+def test_an_option_of_another_kind_of_artifact_is_refused(dense: Path) -> None:
+    with pytest.raises(ValueError, match=r"method: .* is of kind onnx, which takes allow_spinning"):
+        measure_latency({"dense": Candidate(dense, method="predict")}, INPUTS, budget_s=QUICK_S)
+    with pytest.raises(ValueError, match="threads: expected a whole number from 1 on, got 0"):
+        Candidate(dense, threads=0)
+
+
+# Failing workers. A module that the candidate imports goes wrong in the worker only.
+
+CRASH_LATER = """
+    import gc
+    from helpers.runtimes.onnx_runtime import OnnxRuntime
+    run, freeze, calls = OnnxRuntime._run, gc.freeze, []
+    def begin():  # the worker freezes its objects when all batch sizes are warm
+        freeze()
+        calls.append("begin")
+    def crash(self, feeds):
+        if calls:
+            calls.append("call")
+        if len(calls) == 9:
+            {action}
+        return run(self, feeds)
+    gc.freeze, OnnxRuntime._run = begin, crash
+"""
+SABOTAGE = {
+    "exit on import": ("import os; os._exit(3)", "it crashed with exit code 3"),
+    "segfault": ("import os; os.kill(os.getpid(), 11)", "it crashed with signal SIGSEGV"),
+    "words": (
+        "import os, sys; print('last words', file=sys.stderr, flush=True); os._exit(1)",
+        "it crashed with exit code 1; the end of its log: last words",
+    ),
+    "raise on import": ("raise RuntimeError('no luck')", "RuntimeError: no luck"),
+    "missing module": ("import no_such_module", "No module named 'no_such_module'"),
+    "hang on import": ("import time; time.sleep(600)", "it gave no answer within 4 s"),
+    "exit while timed": (
+        CRASH_LATER.format(action="import os; os._exit(4)"),
+        "it crashed with exit code 4",
+    ),
+    "raise while timed": (
+        CRASH_LATER.format(action="raise MemoryError('too much')"),
+        "MemoryError: too much",
+    ),
+    "hang while timed": (
+        CRASH_LATER.format(action="import time; time.sleep(600)"),
+        "it gave no answer within 4",
+    ),
+    "talk on the reply channel": ("import os; os.write(1, b'hello\\n')", None),
+}
+
+
+@pytest.mark.parametrize("ending", SABOTAGE)
+def test_a_failing_worker_is_one_failure_and_the_others_are_kept(
+    dense: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ending: str
+) -> None:
+    source, message = SABOTAGE[ending]
+    (tmp_path / "sabotage.py").write_text(textwrap.dedent(source))
+    monkeypatch.syspath_prepend(tmp_path)
+    report = measure_latency(
+        {"bad": Candidate(dense, imports=("sabotage",)), "good": dense},
+        INPUTS,
+        batch_sizes=(1, 8),
+        budget_s=1.2,
+        timeout_s=4.0,
+    )
+    assert [r.batch_size for r in report.results if r.candidate == "good"] == [1, 8]
+    if message is None:
+        assert report.failures == ()
+        return
+    (failure,) = report.failures
+    assert (failure.candidate, failure.batch_size) == ("bad", None)
+    assert message in failure.message
+    assert {result.candidate for result in report.results} == {"good"}
+
+
+def test_an_artifact_that_cannot_be_opened_is_one_failure(dense: Path, tmp_path: Path) -> None:
+    cut = tmp_path / "cut.onnx"
+    cut.write_bytes(dense.read_bytes()[:60])
+    report = measure_latency(
+        {"cut": cut, "gone": tmp_path / "gone.onnx", "good": dense},
+        INPUTS,
+        batch_sizes=(1,),
+        budget_s=QUICK_S,
+    )
+    assert [result.candidate for result in report.results] == ["good"]
+    messages = {failure.candidate: failure.message for failure in report.failures}
+    assert "cut.onnx" in messages["cut"]
+    assert "there is no such file or folder" in messages["gone"]
+
+
+def test_nothing_measured_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(WorkerError, match=r"no candidate could be measured: gone: .*no such file"):
+        measure_latency({"gone": tmp_path / "gone.onnx"}, INPUTS, budget_s=QUICK_S)
+
+
+# The end of the workers
+
+SCRIPT = """
+import sys
+import numpy as np
+from helpers.latency import measure_latency
+from helpers.workers.process import Worker
+
+start = Worker.__init__
+def announce(self, *arguments):
+    start(self, *arguments)
+    print(self.process_id, flush=True)
+Worker.__init__ = announce
+budget = float(sys.argv[2])
+candidates = {"first": sys.argv[1], "second": sys.argv[1]}
+report = measure_latency(candidates, np.ones((1, 4), np.float32), batch_sizes=(1,), budget_s=budget)
+print("measured", len(report.results), flush=True)
+"""
+
+
+def is_running(process_id: int) -> bool:
+    """Tell whether a process runs; one that has ended but was not collected does not."""
+    answer = subprocess.run(
+        ["ps", "-o", "stat=", "-p", str(process_id)], capture_output=True, text=True
+    )
+    return answer.stdout.strip()[:1] not in ("", "Z")
+
+
+def all_ended(process_ids: list[int], within_s: float = 10.0) -> bool:
+    deadline = time.monotonic() + within_s
+    while time.monotonic() < deadline:
+        if not any(is_running(process_id) for process_id in process_ids):
+            return True
+        time.sleep(0.05)
+    return False
+
+
+@pytest.fixture
+def script(dense: Path, tmp_path: Path) -> Iterator[Callable[[float], subprocess.Popen[str]]]:
+    """Start a script without a main guard that measures for a given time."""
+    path = tmp_path / "script.py"
+    path.write_text(SCRIPT)
+    started = []
+
+    def start(budget_s: float) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [sys.executable, str(path), str(dense), str(budget_s)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(tmp_path)},
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def test_a_script_without_a_main_guard_measures_once_and_leaves_nothing(
+    script: Any, tmp_path: Path
+) -> None:
+    process = script(QUICK_S)
+    output, errors = process.communicate(timeout=60)
+    *process_ids, last = output.splitlines()
+    assert last == "measured 2"
+    assert len(process_ids) == 2
+    assert errors == ""
+    assert all_ended([int(each) for each in process_ids])
+    assert list(tmp_path.glob("helpers_latency_*")) == []
+
+
+@pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_workers_end_with_their_parent(script: Any, signal_number: int) -> None:
+    process = script(600.0)
+    process_ids = [int(process.stdout.readline()) for _ in range(2)]
+    time.sleep(1.0)  # into the visits
+    assert all(is_running(process_id) for process_id in process_ids)
+    process.send_signal(signal_number)
+    process.wait(timeout=20)
+    assert all_ended(process_ids)
+
+
+def test_a_worker_ends_when_its_pipe_closes(tmp_path: Path) -> None:
+    with Worker(rounds_module.WORKER_MODULE, tmp_path) as worker:
+        assert is_running(worker.process_id)
+        worker._process.stdin.close()
+        assert all_ended([worker.process_id])
+
+
+# Progress
+
+
+def test_nothing_is_shown_where_nobody_watches(
+    dense: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    measure_latency({"dense": dense}, INPUTS, batch_sizes=(1,), budget_s=QUICK_S)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_terminal_shows_a_line_and_clears_it(dense: Path) -> None:
+    source = (
+        "import sys, numpy; from helpers.latency import measure_latency; "
+        "measure_latency({'dense': sys.argv[1]}, numpy.ones((1, 4), 'float32'), "
+        "batch_sizes=(1,), budget_s=1.0)"
+    )
+    master, slave = pty.openpty()
+    subprocess.run(
+        [sys.executable, "-c", source, str(dense)],
+        stderr=slave,
+        check=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        timeout=60,
+    )
+    shown = os.read(master, 100_000).decode()
+    os.close(master)
+    os.close(slave)
+    assert "round" in shown
+    assert "dense, batch size 1" in shown
+    assert shown.endswith("\r\x1b[K")
+    assert "\n" not in shown
+
+
+@pytest.fixture(scope="module")
+def kernel() -> Iterator[SimpleNamespace]:
+    manager, client = start_new_kernel(
+        kernel_name="python3", env={**os.environ, "PYTHONPATH": str(ROOT)}
+    )
+    yield SimpleNamespace(client=client)
+    client.stop_channels()
+    manager.shutdown_kernel(now=True)
+
+
+@pytest.mark.parametrize("allow_stdin", [True, False])
+def test_a_notebook_shows_progress_to_a_person_only_and_keeps_nothing(
+    kernel: Any, allow_stdin: bool
+) -> None:
+    code = """
+        import time
+        from helpers.progress import Progress
+        with Progress() as progress:
+            progress.show("one", 0.1)
+            time.sleep(0.3)
+            progress.show("two", 0.9)
+    """
+    seen = []
+    kernel.client.execute_interactive(
+        textwrap.dedent(code),
+        allow_stdin=allow_stdin,
+        stdin_hook=lambda _: None,
+        output_hook=lambda message: seen.append(message["msg_type"]),
+        timeout=60,
+    )
+    outputs = [kind for kind in seen if kind not in ("status", "execute_input")]
+    shown = ["display_data", "update_display_data", "clear_output"]
+    assert outputs == (shown if allow_stdin else [])

@@ -1,0 +1,210 @@
+"""The scorecard: one row for each artifact, right or wrong, with notes on what is missing."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from helpers.artifacts import ArtifactError
+from helpers.digits import Digits
+from helpers.latency import Candidate
+from helpers.models import build_digits_cnn, build_lstm
+from helpers.plots import plot_scorecard
+from helpers.scorecard import Scorecard, read_traits, scorecard
+from helpers.tensors import InputError
+
+QUICK = {"budget_s": 0.5, "cold_starts": 1, "batch_sizes": (1, 4), "progress": False}
+TRAITS = ["needs_tensorflow", "needs_your_code", "resumes_training"]
+
+
+@pytest.fixture(scope="module")
+def folder(digits_cnn: keras.Model, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One folder with a sound file, a wrong file and a file that cannot be opened."""
+    folder = tmp_path_factory.mktemp("scorecard")
+    digits_cnn.save(folder / "model.keras")
+    digits_cnn.export(folder / "model.onnx", format="onnx", verbose=False)
+    build_digits_cnn(seed=9).save(folder / "other.keras")
+    (folder / "cut.onnx").write_bytes((folder / "model.onnx").read_bytes()[:2000])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def card(digits_cnn: keras.Model, digits: Digits, folder: Path) -> Scorecard:
+    """A scorecard of three artifacts: sound, sound in another runtime, wrong."""
+    artifacts = {
+        "keras": folder / "model.keras",
+        "onnx": Candidate(folder / "model.onnx", threads=1),
+        "other weights": folder / "other.keras",
+    }
+    return scorecard(digits_cnn, artifacts, digits.test_images, **QUICK)
+
+
+def test_every_artifact_has_a_full_row(card: Scorecard) -> None:
+    assert list(card.table.index) == ["keras", "onnx", "other weights"]
+    measured = card.table[["size_kib", "cold_start_ms", "p50_us_1", "p50_us_4", "rows_per_s"]]
+    assert (measured.astype(float) > 0).all(axis=None)
+
+
+def test_verdicts_tell_right_from_wrong(card: Scorecard) -> None:
+    assert list(card.table["parity"]) == ["passed", "passed", "FAILED"]
+    assert card.table.loc["keras", "max_abs"] == 0
+    assert card.table.loc["onnx", "golden_ratio"] < 2
+    assert any(note.startswith("other weights, ") for note in card.notes)
+
+
+def test_costs_point_the_known_way(card: Scorecard) -> None:
+    """ONNX Runtime starts faster, needs less memory and answers faster: by far, not by a hair."""
+    keras_row, onnx_row = card.table.loc["keras"], card.table.loc["onnx"]
+    assert keras_row["cold_start_ms"] > 3 * onnx_row["cold_start_ms"]
+    assert keras_row["p50_us_1"] > 3 * onnx_row["p50_us_1"]
+    if sys.platform == "linux":
+        assert keras_row["peak_rss_mib"] > 3 * onnx_row["peak_rss_mib"]
+
+
+def test_traits_in_the_table(card: Scorecard) -> None:
+    assert list(card.table.loc["keras", TRAITS]) == [True, False, True]
+    assert list(card.table.loc["onnx", TRAITS]) == [False, False, False]
+    assert list(card.table.loc["other weights", TRAITS]) == [True, False, False]
+
+
+def test_table_reads_well(card: Scorecard) -> None:
+    assert "Note: other weights" in repr(card)
+    assert "needs_tensorflow" in card._repr_html_()
+    assert len(plot_scorecard(card).axes) == 5
+
+
+def test_a_broken_artifact_is_refused_by_name(
+    digits_cnn: keras.Model, digits: Digits, folder: Path
+) -> None:
+    with pytest.raises(ArtifactError, match=r"cut\.onnx"):
+        scorecard(digits_cnn, {"cut": folder / "cut.onnx"}, digits.test_images, **QUICK)
+
+
+def test_a_candidate_that_needs_a_module_says_so(
+    digits: Digits, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The row of a file with custom code stays, with the reason in the notes."""
+    (tmp_path / "card_layers.py").write_text(
+        "import keras\n"
+        "@keras.saving.register_keras_serializable(package='card')\n"
+        "class Same(keras.layers.Layer):\n"
+        "    def call(self, x):\n"
+        "        return x\n"
+    )
+    code = (
+        "import keras, card_layers\n"
+        "m = keras.saving.load_model('model.keras', compile=False)\n"
+        "m.add(card_layers.Same())\nm.save('custom.keras')\n"
+    )
+    (folder / "card_layers.py").write_text((tmp_path / "card_layers.py").read_text())
+    subprocess.run([sys.executable, "-c", code], cwd=folder, check=True, capture_output=True)
+    (folder / "card_layers.py").unlink()
+    reference = folder / "model.keras"
+    artifacts = {"plain": folder / "model.onnx", "custom": folder / "custom.keras"}
+
+    without = scorecard(reference, artifacts, digits.test_images, **QUICK)
+    assert without.table.loc["custom", "parity"] == "FAILED"
+    assert without.table.loc["custom", "needs_your_code"]
+    assert any("custom cannot be opened" in note for note in without.notes)
+
+    monkeypatch.syspath_prepend(str(tmp_path))
+    artifacts["custom"] = Candidate(folder / "custom.keras", imports=("card_layers",))
+    with_module = scorecard(reference, artifacts, digits.test_images, **QUICK)
+    assert with_module.table.loc["custom", "parity"] == "passed"
+
+
+def test_bad_input_is_refused(digits_cnn: keras.Model, digits: Digits, folder: Path) -> None:
+    good = {"model": folder / "model.keras"}
+    with pytest.raises(ValueError, match="artifacts: expected at least one"):
+        scorecard(digits_cnn, {}, digits.test_images, **QUICK)
+    with pytest.raises(ValueError, match="budget_s: expected a positive"):
+        scorecard(digits_cnn, good, digits.test_images, **{**QUICK, "budget_s": 0})
+    with pytest.raises(ArtifactError, match="there is no such file"):
+        scorecard(digits_cnn, {"gone": folder / "gone.onnx"}, digits.test_images, **QUICK)
+    with pytest.raises(InputError, match="expected dtype float32, got float64"):
+        scorecard(digits_cnn, good, digits.test_images.astype(np.float64), **QUICK)
+
+
+def test_unequal_signatures_are_refused(
+    digits_cnn: keras.Model, digits: Digits, tmp_path: Path
+) -> None:
+    two = keras.Sequential([keras.Input((8, 8, 2), name="two"), keras.layers.Flatten()])
+    two.save(tmp_path / "two.keras")
+    with pytest.raises(InputError, match="other takes"):
+        scorecard(digits_cnn, {"other": tmp_path / "two.keras"}, digits.test_images, **QUICK)
+
+
+def test_traits_of_each_kind(digits_cnn: keras.Model, digits: Digits, tmp_path: Path) -> None:
+    """Without its settings an optimizer does not resume: an .h5 save loses them (Keras 3.15)."""
+    model = build_lstm()
+    model.compile(optimizer="adam", loss="sparse_categorical_crossentropy")
+    model.train_on_batch(digits.train_images[:8], digits.train_labels[:8])
+    model.save(tmp_path / "first.keras")
+    model.save(tmp_path / "model.h5")
+    model.save(tmp_path / "after_h5.keras")
+    keras.Sequential([keras.Input((2,)), keras.layers.Lambda(lambda x: x)]).save(
+        tmp_path / "lambda.keras"
+    )
+    resumes = {name: read_traits(tmp_path / name).resumes_training
+               for name in ("first.keras", "model.h5", "after_h5.keras")}  # fmt: skip
+    assert resumes == {"first.keras": True, "model.h5": False, "after_h5.keras": False}
+    assert read_traits(tmp_path / "lambda.keras").needs_your_code
+    assert not read_traits(tmp_path / "model.h5").needs_your_code
+
+
+def run_command(*arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """Run the command line as an engineer would."""
+    command = [sys.executable, "-m", "helpers.scorecard", *map(str, arguments)]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=300)
+
+
+def test_command_line_with_json_and_plot(folder: Path) -> None:
+    result = run_command("model.keras", "model.onnx", "--budget", "0.5", "--json",
+                         "--plot", "card.png", "--batch-sizes", "1", "8", cwd=folder)  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    answer = json.loads(result.stdout)
+    assert {name: row["parity"] for name, row in answer["artifacts"].items()} == {
+        "model.keras": "passed",
+        "model.onnx": "passed",
+    }
+    assert any("random" in note for note in answer["notes"])
+    assert (folder / "card.png").read_bytes().startswith(b"\x89PNG")
+    assert "oneDNN" not in result.stderr
+
+
+def test_command_line_refuses_bad_input_in_one_line(folder: Path) -> None:
+    for arguments, part in (
+        (["gone.keras"], "there is no such file"),
+        (["model.onnx", "--inputs", "gone.npz"], "--inputs: there is no file"),
+        (["model.onnx", "--budget", "0"], "budget_s: expected a positive"),
+        (["model.onnx", "--import", "no_such_module"], "no_such_module"),
+    ):
+        result = run_command(*arguments, cwd=folder)
+        assert result.returncode == 2
+        assert part in result.stderr
+        assert "Traceback" not in result.stderr
+
+
+def test_command_line_on_onnx_needs_no_tensorflow(folder: Path) -> None:
+    """ONNX files alone are compared where TensorFlow and Keras cannot be imported."""
+    code = (
+        "import sys\n"
+        "class Block:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name.partition('.')[0] in ('tensorflow', 'keras'):\n"
+        "            raise ImportError('blocked: ' + name)\n"
+        "sys.meta_path.insert(0, Block())\n"
+        "from helpers.scorecard.__main__ import main\n"
+        "sys.exit(main(['model.onnx', '--budget', '0.3', '--batch-sizes', '1']))\n"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], cwd=folder, capture_output=True, text=True
+    )
+    assert result.returncode == 0, result.stderr
+    assert "passed" in result.stdout
