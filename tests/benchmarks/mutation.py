@@ -96,7 +96,10 @@ def run(name: str, folder: Path, packages: Path, only: str) -> None:
     text = (folder / "log").read_text().replace("\r", "\n").strip().splitlines()
     print(f"{name}: exit {code.returncode}, {(time.monotonic() - start) / 60:.1f} minutes")
     print("\n".join(text[-2:] if code.returncode == 0 else text[-20:]))
-    subprocess.run([*mutmut, "results"], cwd=folder, env=environment)
+    results = subprocess.run(
+        [*mutmut, "results"], cwd=folder, env=environment, capture_output=True, text=True
+    )
+    print("\n".join(line for line in results.stdout.splitlines() if "not checked" not in line))
 
 
 def _entries(key: str, values: tuple[str, ...] | list[str]) -> list[str]:
