@@ -28,7 +28,7 @@ from helpers.parity import (
     compare_outputs,
     float64_reference,
 )
-from helpers.parity.compare import ATOL, RTOL, golden_ratio
+from helpers.parity.compare import ATOL, RTOL, error_ratio
 from helpers.runtimes import InputError, KerasRuntime, Runtime, open_artifact
 from routes import SUFFIXES, write_artifact
 
@@ -641,23 +641,23 @@ def test_the_global_policy_is_put_back(probe: np.ndarray, digits_cnn: keras.Mode
 
 
 @given(arrays_of.arrays(np.float64, (3, 4), elements=st.floats(0.5, 10)), st.data())
-def test_golden_ratio(golden: np.ndarray, data: st.DataObject) -> None:
+def test_error_ratio(golden: np.ndarray, data: st.DataObject) -> None:
     errors = arrays_of.arrays(np.float64, (3, 4), elements=st.floats(-1e-3, 1e-3))
     source = golden + data.draw(errors)
     given = golden + data.draw(errors)
-    assert golden_ratio(source, source, golden) == 1.0
-    assert golden_ratio(golden, source, golden) <= 1.0
-    ratio = golden_ratio(given, source, golden)
-    assert ratio * golden_ratio(source, given, golden) == pytest.approx(1.0)
-    scaled = golden_ratio(8 * given, 8 * source, 8 * golden)  # units do not matter
+    assert error_ratio(source, source, golden) == 1.0
+    assert error_ratio(golden, source, golden) <= 1.0
+    ratio = error_ratio(given, source, golden)
+    assert ratio * error_ratio(source, given, golden) == pytest.approx(1.0)
+    scaled = error_ratio(8 * given, 8 * source, 8 * golden)  # units do not matter
     assert scaled == pytest.approx(ratio, rel=1e-6)
 
 
 def test_the_floor_forgives_one_rounding_of_an_exact_source() -> None:
     golden = np.linspace(1, 2, 100)
     one_rounding = golden * (1 + 2.0**-24)
-    assert 1 < golden_ratio(one_rounding, golden, golden) <= 2
-    assert golden_ratio(golden * (1 + 2.0**-20), golden, golden) > 2
+    assert 1 < error_ratio(one_rounding, golden, golden) <= 2
+    assert error_ratio(golden * (1 + 2.0**-20), golden, golden) > 2
 
 
 @pytest.mark.parametrize(

@@ -47,6 +47,9 @@ OTHER = compare_outputs(np.ones((2, 3), np.float32), np.zeros((2, 3), np.float32
 
 FIGURES: dict[str, Callable[[], Figure]] = {
     "plot_digits": lambda: plots.plot_digits(IMAGES, LABELS),
+    "plot_insides": lambda: plots.plot_insides(
+        {"a.keras": {"metadata.json": "about the file", "config.json": "architecture"}}
+    ),
     "plot_predictions": lambda: plots.plot_predictions(IMAGES, LABELS, PROBABILITIES, 0.97),
     "plot_resumed_training": lambda: plots.plot_resumed_training(
         [1.0, 0.5], {"whole": [0.4, 0.3], ".keras": [0.4, 0.3], ".h5": [0.45, 0.35]}

@@ -54,7 +54,7 @@ def test_every_artifact_has_a_full_row(card: Scorecard) -> None:
 def test_verdicts_tell_right_from_wrong(card: Scorecard) -> None:
     assert list(card.table["parity"]) == ["passed", "passed", "FAILED"]
     assert card.table.loc["keras", "max_abs"] == 0
-    assert card.table.loc["onnx", "golden_ratio"] < 2
+    assert card.table.loc["onnx", "error_ratio"] < 2
     assert any(note.startswith("other weights, ") for note in card.notes)
 
 

@@ -158,7 +158,7 @@ def _label_flips(given: np.ndarray, expected: np.ndarray) -> int | None:
 def _apply_golden_rule(
     result: OutputComparison, given: np.ndarray, expected: np.ndarray, golden: np.ndarray
 ) -> OutputComparison:
-    ratio = golden_ratio(given, expected, golden)
+    ratio = error_ratio(given, expected, golden)
     findings = result.findings
     if ratio > GOLDEN_FACTOR:
         findings = (
@@ -169,7 +169,7 @@ def _apply_golden_rule(
     return replace(result, findings=findings, rmse_ratio=ratio)
 
 
-def golden_ratio(given: np.ndarray, expected: np.ndarray, golden: np.ndarray) -> float:
+def error_ratio(given: np.ndarray, expected: np.ndarray, golden: np.ndarray) -> float:
     """Return the candidate's error against golden as a multiple of the source's error.
 
     The error is the RMSE, the root of the mean squared error, plus a floor of `FLOAT32_EPSILON`

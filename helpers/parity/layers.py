@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from helpers.artifacts import ArtifactError
-from helpers.parity.compare import as_mapping, golden_ratio, is_float
+from helpers.parity.compare import as_mapping, error_ratio, is_float
 from helpers.parity.golden import float64_reference
 from helpers.parity.layer_graphs import Step, keras_steps, tensors_by_step
 from helpers.parity.layer_report import LayerComparison, LayerReport, shortened
@@ -54,7 +54,7 @@ def compare_layers(
         inputs: as the Keras model takes them. All layers' outputs are held in memory, in float32
             and in float64, so a few rows are enough for a large model.
         factor: a layer diverged when its error against a float64 run of the model exceeds this
-            multiple of the error that the Keras layer has itself (see `golden_ratio`), or is NaN.
+            multiple of the error that the Keras layer has itself (see `error_ratio`), or is NaN.
             Rounding that builds up in a deep model is in both, so it raises no alarm.
 
     Raises:
@@ -161,7 +161,7 @@ def _measure(
             continue
         if is_float(expected) and is_float(given):
             wide = given.astype(np.float64), expected.astype(np.float64)
-            ratio = golden_ratio(*wide, golden)
+            ratio = error_ratio(*wide, golden)
             difference = float(np.abs(wide[0] - wide[1]).max())
         else:  # integers and text have no rounding
             ratio = 1.0 if np.array_equal(given, expected) else float("inf")

@@ -79,7 +79,7 @@ class ParityReport:
 
     @property
     def rmse_ratio(self) -> float | None:
-        """The largest golden ratio of all outputs; None without a golden run."""
+        """The largest error ratio of all outputs; None without a golden run."""
         ratios = [each.rmse_ratio for each in self.comparisons if each.rmse_ratio is not None]
         return max(ratios) if ratios else None
 
@@ -97,7 +97,7 @@ class ParityReport:
 
     def __repr__(self) -> str:
         verdict = "PASSED" if self.passed else "FAILED"
-        ratio = "" if self.rmse_ratio is None else f", golden ratio {self.rmse_ratio:.3g}"
+        ratio = "" if self.rmse_ratio is None else f", error ratio {self.rmse_ratio:.3g}"
         head = f"Parity {verdict}: max abs difference {self.max_abs:.2g}{ratio}"
         return "\n".join([head, *(f"  {finding}" for finding in self.findings)])
 

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from helpers.plots.style import GREY, HATCHES, MARKERS, ORANGE, PALETTE, new_figure, styled
+from helpers.plots.style import GREEN, GREY, HATCHES, MARKERS, ORANGE, PALETTE, new_figure, styled
 from helpers.size import ArtifactSize
 
 if TYPE_CHECKING:
@@ -150,13 +150,13 @@ def plot_parity(reports: Mapping[str, ParityReport], atol: float = 1e-5) -> Figu
 
 
 def plot_scorecard(card: Scorecard) -> Figure:
-    """Draw the costs in the scorecard side by side: shorter bars are better, speed excepted."""
+    """Draw the costs in the scorecard side by side: shorter is better, except for rows/s."""
     panels = {
         "size_kib": "size (KiB)",
         "cold_start_ms": "cold start (ms)",
         "peak_rss_mib": "peak memory (MiB)",
-        "p50_us_1": "batch 1 (µs, p50)",
-        "rows_per_s": "speed (rows/s)",
+        "p50_us_1": "one row (µs, median)",
+        "rows_per_s": "rows/s (more is better)",
     }
     panels = {column: title for column, title in panels.items() if column in card.table}
     with styled():
@@ -166,9 +166,10 @@ def plot_scorecard(card: Scorecard) -> Figure:
             f"{name} ({row.parity})" if row.parity != "passed" else str(name)
             for name, row in card.table.iterrows()
         ]
-        for index, (axes, (column, title)) in enumerate(zip(grid, panels.items(), strict=True)):
+        for axes, (column, title) in zip(grid, panels.items(), strict=True):
             values = card.table[column].astype(float)
-            _bars_with_numbers(axes, labels, values.to_numpy(), PALETTE[index])
+            color = GREEN if column == "rows_per_s" else PALETTE[0]
+            _bars_with_numbers(axes, labels, values.to_numpy(), color)
             axes.set_title(title, fontsize=9, loc="left")
         grid[0].invert_yaxis()
         return figure

@@ -27,7 +27,7 @@ def plot_predictions(
     """Draw images ``(n, 8, 8, 1)`` above the ten probabilities of each, ``(n, 10)``.
 
     The title states the accuracy, a share of all test images from 0 to 1. The bar of the true class
-    is blue and labelled; the others are grey.
+    is blue and labelled "true"; where the model chose another one, that one is labelled "model".
     """
     with styled():
         figure = new_figure(7.0, 3.1)
@@ -41,15 +41,42 @@ def plot_predictions(
             top.set_axis_off()
             bars = bottom.bar(range(len(row)), row, color=GREY)
             bars[int(label)].set_color(BLUE)
-            bottom.annotate(
-                "true", (int(label), row[int(label)]), ha="center", va="bottom", fontsize=8
-            )
+            words = {int(row.argmax()): "model"} | {int(label): "true"}
+            for digit, word in words.items():
+                bottom.annotate(word, (digit, row[digit]), ha="center", va="bottom", fontsize=8)
             bottom.set_ylim(0, 1.15)
             bottom.set_xticks(range(0, len(row), 3))
-            bottom.set_yticks([0, 1] if column == 0 else [])
+            bottom.set_yticks([0, 0.5, 1], ["0", "0.5", "1"] if column == 0 else [])
         grid[1, 0].set_ylabel("probability")
         figure.suptitle(f"Test accuracy {accuracy:.1%}", fontsize=11, fontweight="bold")
         figure.supxlabel("digit", fontsize=10)
+        return figure
+
+
+ROLES = ("about the file", "architecture", "compile settings", "weights", "optimizer state")
+
+
+def plot_insides(insides: Mapping[str, Mapping[str, str]]) -> Figure:
+    """Draw what is inside each file: a column for each file, a box for each part.
+
+    Args:
+        insides: title of the file -> name of the part -> its role, one of `ROLES`. Boxes with one
+            role have one colour and one row.
+    """
+    with styled():
+        figure = new_figure(7.4, 0.5 + 0.45 * len(ROLES))
+        axes = figure.subplots()
+        for column, (title, parts) in enumerate(insides.items()):
+            axes.text(column, -0.8, title, ha="center", va="center", fontweight="bold")
+            for part, role in parts.items():
+                row = ROLES.index(role)
+                axes.barh(row, 0.92, left=column - 0.46, height=0.8, color=PALETTE[row % 6],
+                          alpha=0.25, edgecolor=PALETTE[row % 6], linewidth=1.5)  # fmt: skip
+                axes.text(column, row - 0.16, part, ha="center", va="center", family="monospace",
+                          fontsize=9)  # fmt: skip
+                axes.text(column, row + 0.2, role, ha="center", va="center", fontsize=8)
+        axes.set(xlim=(-0.55, len(insides) - 0.45), ylim=(len(ROLES) - 0.4, -1.2))
+        axes.set_axis_off()
         return figure
 
 
@@ -64,10 +91,12 @@ def plot_resumed_training(
             interrupted; the right panel shows the distance of the others from it.
     """
     with styled():
-        figure = new_figure(7.4, 3.2)
-        curves, distances = figure.subplots(1, 2, width_ratios=[1.2, 1])
+        figure = new_figure(7.4, 3.4)
+        curves, distances = figure.subplots(1, 2, width_ratios=[1, 1.1])
         first_epoch = len(losses_before) + 1
-        curves.plot(range(1, first_epoch), losses_before, color=GREY, marker=".", label="before")
+        curves.plot(
+            range(1, first_epoch), losses_before, color=GREY, marker=".", label="before saving"
+        )
         reference = np.array(next(iter(losses_after.values())))
         epochs = np.arange(first_epoch, first_epoch + len(reference))
         for index, (name, losses) in enumerate(losses_after.items()):
@@ -76,12 +105,10 @@ def plot_resumed_training(
             if index > 0:
                 distances.plot(epochs, np.array(losses) - reference, **style)
         curves.axvline(first_epoch - 0.5, color=GREY, linewidth=1, linestyle="--")
-        curves.text(first_epoch - 0.6, 0.97, "saved", ha="right", va="top", color=GREY,
-                    transform=curves.get_xaxis_transform())  # fmt: skip
         curves.set(xlabel="epoch", ylabel="training loss", ylim=(0, None))
-        curves.legend()
-        distances.axhline(0, color=GREY, linewidth=1)
-        distances.set(xlabel="epoch", xticks=epochs, title="Distance from never interrupted")
-        distances.set_ylabel("difference of the loss")
-        distances.legend()
+        distances.axhline(0, color=BLUE, linewidth=1)
+        distances.set(xlabel="epoch", xticks=epochs)
+        distances.set_ylabel("loss minus the uninterrupted loss")
+        handles, labels = curves.get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside upper left", ncols=4, fontsize=9)
         return figure

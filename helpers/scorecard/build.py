@@ -5,9 +5,11 @@ from __future__ import annotations
 import importlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
 from helpers.cold_start import ColdStartReport, compare_cold_starts
@@ -40,7 +42,7 @@ class Scorecard:
 
     Attributes:
         table: one row for each artifact. Columns: ``parity`` ("passed" or "FAILED"),
-            ``max_abs``, ``golden_ratio``, ``size_kib``, ``cold_start_ms``, ``peak_rss_mib``,
+            ``max_abs``, ``error_ratio``, ``size_kib``, ``cold_start_ms``, ``peak_rss_mib``,
             ``p50_us_N`` and ``p90_us_N`` for each batch size N, ``rows_per_s`` (at the best batch
             size), ``needs_tensorflow``, ``needs_your_code``, ``resumes_training``. What could not
             be measured is missing (NaN or None), and a note says why.
@@ -56,11 +58,22 @@ class Scorecard:
     notes: tuple[str, ...]
 
     def __repr__(self) -> str:
-        text = self.table.T.to_string(na_rep="-", float_format="{:,.3g}".format)
-        return "\n".join([text, *(f"Note: {note}" for note in self.notes)])
+        table = self.table.T.map(_readable).to_string()
+        return "\n".join([table, *(f"Note: {note}" for note in self.notes)])
 
     def _repr_html_(self) -> str:
-        return self.table.T.to_html(na_rep="-", float_format="{:,.3g}".format)
+        items = "".join(f"<li>{escape(note)}</li>" for note in self.notes)
+        return f"{self.table.T.map(_readable).to_html()}<ul>{items}</ul>"
+
+
+def _readable(value: object) -> str:
+    if value is None or value != value:  # None or NaN
+        return "-"
+    if isinstance(value, bool | np.bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"
+    return str(value)
 
 
 @dataclass(frozen=True)
@@ -223,7 +236,7 @@ def _row(
     row: dict[str, Any] = {
         "parity": "FAILED" if parity is None or not parity.passed else "passed",
         "max_abs": None if parity is None else parity.max_abs,
-        "golden_ratio": None if parity is None else parity.rmse_ratio,
+        "error_ratio": None if parity is None else parity.rmse_ratio,
         "size_kib": size.total_bytes / 1024,
         "cold_start_ms": None if start is None else start.total_ms,
         "peak_rss_mib": None if start is None else start.peak_rss_mib,

@@ -3,7 +3,7 @@
     python tests/benchmarks/bench_parity.py
 
 Prints the matrix of faults and families with the rule that caught each, the faithful artifacts
-with their golden ratios, and a last line "N passed, N failed". Exits with 1 when something failed.
+with their error ratios, and a last line "N passed, N failed". Exits with 1 when something failed.
 About five minutes on two cores.
 """
 
@@ -87,7 +87,7 @@ def rule_of(report: ParityReport) -> str:
 
 
 def run_faults(cases: dict[str, Case]) -> tuple[Counter[str], list[float]]:
-    """Print the matrix; count the cells and collect the golden ratios of the caught faults."""
+    """Print the matrix; count the cells and collect the error ratios of the caught faults."""
     counts: Counter[str] = Counter()
     ratios, missed, reasons = [], [], Counter()
     print(f"{'fault':38}" + "".join(f"{name:>12}" for name in cases))
@@ -120,7 +120,7 @@ def run_faults(cases: dict[str, Case]) -> tuple[Counter[str], list[float]]:
 
 
 def run_faithful(cases: dict[str, Case]) -> tuple[int, list[float]]:
-    """Print one line for each family; return the false alarms and all golden ratios."""
+    """Print one line for each family; return the false alarms and all error ratios."""
     alarms, ratios = 0, []
     print(f"\n{'faithful artifact':18}" + "".join(f"{route:>12}" for route in SUFFIXES))
     with tempfile.TemporaryDirectory() as folder:
@@ -151,7 +151,7 @@ def main() -> int:
     print(f"{limits} cells are known limits, named above; they count neither way")
     low, middle, high = np.quantile(faithful_ratios, [0, 0.5, 1])
     print(
-        f"golden ratios: {len(faithful_ratios)} faithful artifacts {low:.2f} / {middle:.2f} / "
+        f"error ratios: {len(faithful_ratios)} faithful artifacts {low:.2f} / {middle:.2f} / "
         f"{high:.2f} (min / median / max); faults from {min(fault_ratios):.3g}; "
         f"the rule is {GOLDEN_FACTOR:g}"
     )

@@ -63,7 +63,7 @@ def main() -> int:
     """Run the named targets one after another."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("targets", nargs="+", choices=TARGETS)
-    parser.add_argument("--only", default="", help="names of mutants, such as '*golden_ratio*'")
+    parser.add_argument("--only", default="", help="names of mutants, such as '*error_ratio*'")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         packages = Path(folder) / "packages"
