@@ -130,7 +130,8 @@ def test_a_transparent_figure_is_found() -> None:
 
 def test_colour_is_never_alone() -> None:
     """Curves differ in their marks, and the parts of a bar in their hatches."""
-    curves = FIGURES["plot_resumed_training"]().axes[0].get_legend().legend_handles
+    lines = FIGURES["plot_resumed_training"]().axes[0].get_lines()
+    curves = [line for line in lines if not line.get_label().startswith("_")]
     assert len({curve.get_marker() for curve in curves}) == len(curves) == 4
     parts = FIGURES["plot_size"]().axes[0].containers
     assert len({part.patches[0].get_hatch() for part in parts}) == len(parts) == 3

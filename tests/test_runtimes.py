@@ -452,3 +452,12 @@ def test_a_saved_model_needs_no_keras(artifact: ArtifactOf, run_python: RunPytho
     result = run_python(HIDE_KERAS + RUN_ARTIFACT, artifact("digits_cnn", "export"))
     assert "'keras'" not in result.stdout
     assert result.stdout.startswith("['tensorflow'"), result.stderr
+
+
+def test_numbered_output_names_stay_clear_of_other_layers() -> None:
+    """A layer `dense` with two outputs beside a layer `dense_0`: three outputs, three names."""
+    first, second = keras.Input((2,), name="a"), keras.Input((2,), name="b")
+    shared = keras.layers.Dense(2, name="dense")
+    outputs = [shared(first), shared(second), keras.layers.Dense(2, name="dense_0")(first)]
+    runtime = KerasRuntime(keras.Model([first, second], outputs))
+    assert [spec.name for spec in runtime.outputs] == ["dense_1", "dense_2", "dense_0"]

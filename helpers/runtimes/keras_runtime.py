@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -93,10 +94,15 @@ def _structure(model: keras.Model) -> tuple[Any, Any, list[str]]:
 
 def _unique(names: Sequence[str]) -> list[str]:
     """Number repeated names: a layer that is called twice gives two outputs its one name."""
-    return [
-        name if names.count(name) == 1 else f"{name}_{names[:position].count(name)}"
-        for position, name in enumerate(names)
-    ]
+    taken = set(names)
+    unique = []
+    for name in names:
+        if names.count(name) > 1:
+            numbered = (f"{name}_{number}" for number in itertools.count())
+            name = next(candidate for candidate in numbered if candidate not in taken)
+            taken.add(name)
+        unique.append(name)
+    return unique
 
 
 def _specs(tensors: Any, names: Sequence[str] | None = None) -> list[TensorSpec]:
