@@ -6,9 +6,9 @@ from dataclasses import asdict, dataclass, field
 from html import escape
 from typing import Literal, TypeVar
 
-import numpy as np
 import pandas as pd
 
+from helpers.formatting import readable
 from helpers.latency.statistics import NOISY_IQR_RATIO, Summary
 
 Scenario = Literal["SingleStream", "MultiStream", "Offline"]
@@ -243,17 +243,11 @@ def _remarks(report: LatencyReport | ThroughputReport) -> list[str]:
 
 
 def _as_text(frame: pd.DataFrame, remarks: list[str]) -> str:
-    table = frame.to_string(index=False, float_format=_three_digits, na_rep="-")
+    table = frame.to_string(index=False, float_format=readable, na_rep="-")
     return "\n".join([table, *remarks])
 
 
 def _as_html(frame: pd.DataFrame, remarks: list[str]) -> str:
-    table = frame.to_html(index=False, float_format=_three_digits, na_rep="-")
+    table = frame.to_html(index=False, float_format=readable, na_rep="-")
     items = "".join(f"<li>{escape(remark)}</li>" for remark in remarks)
     return f"{table}<ul>{items}</ul>"
-
-
-def _three_digits(value: float) -> str:
-    if not np.isfinite(value):
-        return "-"
-    return f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"

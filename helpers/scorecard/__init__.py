@@ -4,7 +4,8 @@
 ``python -m helpers.scorecard FILE...`` in a terminal.
 """
 
-from helpers.scorecard.build import Scorecard, scorecard
+from helpers.scorecard.build import scorecard
+from helpers.scorecard.card import Scorecard
 from helpers.scorecard.traits import Traits, read_traits
 
 __all__ = ["Scorecard", "Traits", "read_traits", "scorecard"]

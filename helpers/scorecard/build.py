@@ -5,11 +5,9 @@ from __future__ import annotations
 import importlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pandas as pd
 
 from helpers.cold_start import ColdStartReport, compare_cold_starts
@@ -24,6 +22,7 @@ from helpers.parity import (
 )
 from helpers.runtimes import KerasRuntime, Runtime, open_artifact
 from helpers.sample_inputs import sample_inputs
+from helpers.scorecard.card import Scorecard
 from helpers.scorecard.traits import read_traits
 from helpers.size import ArtifactSize, artifact_size
 from helpers.tensors import Arrays, InputError, name_arrays, rename_arrays, take_rows
@@ -34,46 +33,6 @@ if TYPE_CHECKING:
 
 Artifacts = Mapping[str, Candidate | str | Path]
 PROBE_ROWS = 64
-
-
-@dataclass(frozen=True, repr=False)
-class Scorecard:
-    """The table, and the measurements behind it.
-
-    Attributes:
-        table: one row for each artifact. Columns: ``parity`` ("passed" or "FAILED"),
-            ``max_abs``, ``error_ratio``, ``size_kib``, ``cold_start_ms``, ``peak_rss_mib``,
-            ``p50_us_N`` and ``p90_us_N`` for each batch size N, ``rows_per_s`` (at the best batch
-            size), ``needs_tensorflow``, ``needs_your_code``, ``resumes_training``. What could not
-            be measured is missing (NaN or None), and a note says why.
-        parity, latency, cold_starts, sizes: what the columns come from.
-        notes: what a reader must know before trusting the table.
-    """
-
-    table: pd.DataFrame
-    parity: Mapping[str, ParityReport]
-    latency: LatencyReport
-    cold_starts: ColdStartReport
-    sizes: Mapping[str, ArtifactSize]
-    notes: tuple[str, ...]
-
-    def __repr__(self) -> str:
-        table = self.table.T.map(_readable).to_string()
-        return "\n".join([table, *(f"Note: {note}" for note in self.notes)])
-
-    def _repr_html_(self) -> str:
-        items = "".join(f"<li>{escape(note)}</li>" for note in self.notes)
-        return f"{self.table.T.map(_readable).to_html()}<ul>{items}</ul>"
-
-
-def _readable(value: object) -> str:
-    if value is None or value != value:  # None or NaN
-        return "-"
-    if isinstance(value, bool | np.bool):
-        return "yes" if value else "no"
-    if isinstance(value, float):
-        return f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"
-    return str(value)
 
 
 @dataclass(frozen=True)
