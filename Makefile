@@ -3,6 +3,7 @@
 
 SUPPORTED := 3.11 3.12 3.13
 NOTEBOOKS := notebooks/*.ipynb
+TARGETS := parity runtimes latency size
 BIN := .venv/bin
 # The last file that an installation writes, holding the folder it was made for. An interrupted
 # installation has none and starts again.
@@ -37,7 +38,7 @@ check_pip = $(if $(shell "$(PYTHON)" -m pip --help 2>/dev/null | grep -e --pytho
 	$(PYTHON) has no pip, or one older than 22.3: install it, or upgrade it \
 	(Debian and Ubuntu: apt install python3-pip)))
 
-.PHONY: help lab test lint notebooks benchmark lock links format clean
+.PHONY: help lab test lint notebooks benchmark mutation lock links format clean
 
 help: ## list the targets (this text)
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -54,12 +55,15 @@ lint: $(READY) ## check style and format, notebooks included
 	$(BIN)/python -m ruff check
 	$(BIN)/python -m ruff format --check
 
-notebooks: $(READY) ## run the notebooks and store their outputs (NOTEBOOKS=notebooks/03_onnx.ipynb)
+notebooks: $(READY) ## run the notebooks and store their outputs (NOTEBOOKS=notebooks/01_save_and_load.ipynb)
 	$(BIN)/python tests/execute_notebooks.py $(NOTEBOOKS)
 
 benchmark: $(READY) ## prove the measurements: parity matrix, A/A, pyperf, ratios (on a quiet machine)
 	$(BIN)/python tests/benchmarks/bench_parity.py
 	$(BIN)/python tests/benchmarks/bench_latency.py
+
+mutation: $(READY) ## change the helpers on purpose and see a test fail (hours; TARGETS=latency)
+	$(BIN)/python tests/benchmarks/mutation.py $(TARGETS)
 
 # An environment that is out of date will do: only uv is needed.
 lock: $(if $(wildcard $(BIN)/uv),,$(READY)) ## compile requirements.txt from pyproject.toml (LOCK_ARGS=--upgrade)
