@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from helpers.parity.compare import compare_outputs
+from helpers.parity.compare import Outputs, compare_outputs
 from helpers.parity.golden import float64_reference
 from helpers.runtimes import KerasRuntime
 from helpers.tensors import Arrays
@@ -43,12 +43,17 @@ class ProbeReport:
         )
 
 
-def check_probe(model: keras.Model, inputs: Arrays) -> ProbeReport:
+def check_probe(model: keras.Model, inputs: Arrays, golden: Outputs | None = None) -> ProbeReport:
     """Prove that a comparison on `inputs` can fail, by damaging the model on purpose.
 
     In up to eight weight tensors, spread from the first layer to the last, the largest weight is
     set to zero, one tensor at a time. Each damaged model must fail the comparison with the sound
     one. The weights are put back in any case.
+
+    Args:
+        model: the sound model.
+        inputs: as the model takes them.
+        golden: what `float64_reference` answered to the same inputs; computed when not given.
 
     Raises:
         ProbeError: all rows get the same answer, an answer is NaN or infinite, there is nothing
@@ -66,7 +71,8 @@ def check_probe(model: keras.Model, inputs: Arrays) -> ProbeReport:
                 f"the output '{name}' is the same for all {len(array)} row(s), so it cannot show "
                 "a fault. Use at least two different inputs, and a trained or calibrated model."
             )
-    golden = float64_reference(model, inputs)
+    if golden is None:
+        golden = float64_reference(model, inputs)
     if not (report := compare_outputs(sound, sound, golden)).passed:
         raise ProbeError(f"the sound model itself fails: {'; '.join(report.findings)}.")
     # All weights, not only the trainable ones: a frozen layer can be damaged too.

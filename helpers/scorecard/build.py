@@ -138,7 +138,7 @@ def _prepare_reference(
     if isinstance(runtime, KerasRuntime):
         try:
             golden = float64_reference(runtime.model, feeds)
-            check_probe(runtime.model, feeds)
+            check_probe(runtime.model, feeds, golden)
         except GoldenError as error:
             notes.append(f"no golden run, so parity means tolerances only: {error}")
         except ProbeError as error:
