@@ -35,10 +35,10 @@ from helpers.latency import (
     measure_throughput,
 )
 from helpers.latency import rounds as rounds_module
-from helpers.latency.rounds import random_orders
+from helpers.latency.rounds import WORKER_MODULE, random_orders
 from helpers.latency.statistics import calls_needed, summarize
 from helpers.tensors import InputError
-from helpers.workers.inputs import prepare_batch
+from helpers.workers.inputs import prepare_batch, save_inputs
 from helpers.workers.process import Worker
 from helpers.workers.timing import time_calls
 from tiny_onnx import write_dense
@@ -207,6 +207,19 @@ def test_a_visit_times_single_calls_and_leaves_the_first_out() -> None:
 def test_a_visit_ends_with_its_time_or_its_calls_but_not_before_one() -> None:
     assert len(time_calls(int, seconds=10.0, max_calls=7)["nanoseconds"]) == 7
     assert len(time_calls(lambda: time.sleep(0.02), 0.001, 7)["nanoseconds"]) == 1
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="only Linux pins processes")
+def test_a_worker_has_as_many_processors_as_threads(dense: Path, tmp_path: Path) -> None:
+    allowed = sorted(os.sched_getaffinity(0))
+    save_inputs(tmp_path / "inputs.npz", INPUTS)
+    for threads in (1, len(allowed), len(allowed) + 1):
+        with Worker(WORKER_MODULE, tmp_path / str(threads)) as worker:
+            request = Candidate(dense).request(threads)
+            inputs = str(tmp_path / "inputs.npz")
+            worker.ask({"candidate": request, "inputs": inputs, "batch_sizes": [1]}, 60)
+            assert sorted(os.sched_getaffinity(worker.process_id)) == allowed[-threads:]
+    assert sorted(os.sched_getaffinity(0)) == allowed
 
 
 def test_visits_are_interleaved_until_the_budget_is_spent(

@@ -9,12 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from helpers.latency.report import (
-    LatencyReport,
-    LatencyResult,
-    ThroughputReport,
-    ThroughputResult,
-)
+from helpers.latency.report import LatencyReport, ThroughputReport
+from helpers.latency.results import LatencyResult, ThroughputResult
 from helpers.latency.rounds import Measured, Visit, measure_rounds
 from helpers.latency.statistics import summarize
 from helpers.progress import Progress
@@ -39,8 +35,10 @@ def measure_latency(
     """Time single calls of several candidates, each in a process of its own, visits interleaved.
 
     What is timed is the call that `Runtime.prepare` returns: NumPy arrays in, NumPy arrays out.
-    Python's garbage collector rests meanwhile. The scenario is LoadGen's SingleStream at batch
-    size 1: the next call starts when the last has ended.
+    Python's garbage collector rests meanwhile. On Linux, each process has as many processors as
+    threads; elsewhere the system moves it about, which makes TensorFlow's times less steady.
+    The scenario is LoadGen's SingleStream at batch size 1: the next call starts when the last has
+    ended.
 
     Args:
         candidates: artifacts by name: a path, or a `Candidate` with options.

@@ -71,7 +71,8 @@ class KerasRuntime(Runtime):
         if self._input_keys is not None:
             batch = dict(zip(self._input_keys, arrays, strict=True))
         if self._method == "predict":
-            results = self._model.predict(batch, verbose=0)
+            # Its own batch size is 32, which would cut a larger batch into pieces.
+            results = self._model.predict(batch, batch_size=len(arrays[0]), verbose=0)
         elif self._method == "call":
             results = self._model(batch, training=False)
         else:
