@@ -17,9 +17,11 @@ from matplotlib.figure import Figure
 from matplotlib.image import imread
 
 from helpers import plots
-from helpers.parity import compare_outputs
+from helpers.latency.statistics import summarize
+from helpers.parity import LayerComparison, LayerReport, compare_outputs
 from helpers.plots import overview, style
-from helpers.size import ArtifactSize
+from helpers.serving import RequestResult
+from helpers.size import ArtifactSize, DistributionSize, InstallFootprint
 
 ALT = "A line that rises from left to right."
 RANDOM = np.random.default_rng(0)
@@ -45,18 +47,43 @@ CARD = pd.DataFrame(
 SAME = compare_outputs(np.ones((2, 3), np.float32), np.ones((2, 3), np.float32))
 OTHER = compare_outputs(np.ones((2, 3), np.float32), np.zeros((2, 3), np.float32))
 
+REQUESTS = RequestResult(100, 2e3, 1e2, 3e3, None, None, 1, 0, "", 400.0)
+LAYERS = LayerReport(
+    (
+        LayerComparison("conv_1", "Conv2D", "a", (1, 8), "same", 1e-7, 1.0),
+        LayerComparison("conv_2", "Conv2D", "b", (1, 8), "diverged", 1e-3, 5000.0),
+        LayerComparison("dropout", "Dropout", None, (1, 8)),
+    )
+)
+FOOTPRINT = InstallFootprint("a", (DistributionSize("a", "1.0", 80.0),))
+
+
+def squaring() -> Any:
+    """Trace a function of one operator."""
+    import tensorflow as tf
+
+    return tf.function(tf.square).get_concrete_function(tf.TensorSpec((None, 3), tf.float32))
+
+
 FIGURES: dict[str, Callable[[], Figure]] = {
     "plot_digits": lambda: plots.plot_digits(IMAGES, LABELS),
     "plot_insides": lambda: plots.plot_insides(
         {"a.keras": {"metadata.json": "about the file", "config.json": "architecture"}}
     ),
+    "plot_graph": lambda: plots.plot_graph(squaring()),
     "plot_predictions": lambda: plots.plot_predictions(IMAGES, LABELS, PROBABILITIES, 0.97),
+    "plot_request_latency": lambda: plots.plot_request_latency(
+        SimpleNamespace(results=[REQUESTS, replace(REQUESTS, clients=8, p90_us=None)]),
+        summarize(np.full(3, 4e5)),
+    ),
     "plot_resumed_training": lambda: plots.plot_resumed_training(
         [1.0, 0.5], {"whole": [0.4, 0.3], ".keras": [0.4, 0.3], ".h5": [0.45, 0.35]}
     ),
     "plot_size": lambda: plots.plot_size(
         {"a.keras": SIZE, "a.h5": replace(SIZE, total_bytes=8192)}
     ),
+    "plot_layers": lambda: plots.plot_layers(LAYERS, factor=4.0),
+    "plot_install_footprint": lambda: plots.plot_install_footprint({"a": FOOTPRINT}),
     "plot_parity": lambda: plots.plot_parity({"a.keras": SAME, "a.onnx": OTHER}),
     "plot_latency": lambda: plots.plot_latency(SimpleNamespace(results=LATENCIES)),
     "plot_cold_start": lambda: plots.plot_cold_start(SimpleNamespace(results=COLD_STARTS)),

@@ -80,10 +80,10 @@ class Worker:
             left = deadline - time.monotonic()
             if left <= 0 or not select.select([pipe], [], [], left)[0]:
                 self.close()
-                raise WorkerError(f"it gave no answer within {timeout_s:g} s{self._log_tail()}")
+                raise WorkerError(f"it gave no answer within {timeout_s:g} s{self.log_tail()}")
             part = os.read(pipe, 1 << 20)
             if not part:
-                raise self._failure()
+                raise self.failure()
             self._received += part
         line, self._received = self._received.split(b"\n", 1)
         reply = json.loads(line)
@@ -97,19 +97,28 @@ class Worker:
         return self.receive(timeout_s)
 
     def close(self) -> None:
-        """End the process. It has nothing to save."""
-        self._process.kill()
+        """End the process and what it has started. It has nothing to save."""
+        if self._process.poll() is None:
+            with suppress(ProcessLookupError, PermissionError):  # it has ended since
+                os.killpg(self.process_id, signal.SIGKILL)
         self._process.wait()
         self._process.stdout.close()
         with suppress(OSError):  # a request that was never read
             self._process.stdin.close()
 
-    def _failure(self) -> WorkerError:
+    @property
+    def exit_code(self) -> int | None:
+        """How the process ended; negative for a signal, None while it runs."""
+        return self._process.poll()
+
+    def failure(self) -> WorkerError:
+        """Wait for the end of the process, and describe it with the end of its log."""
         code = self._process.wait()
         ending = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-        return WorkerError(f"it crashed with {ending}{self._log_tail()}")
+        return WorkerError(f"it crashed with {ending}{self.log_tail()}")
 
-    def _log_tail(self) -> str:
+    def log_tail(self) -> str:
+        """Return the last lines of the log, ready to be put after a message."""
         lines = self._log_path.read_text(errors="replace").split("\n")
         tail = [line.strip() for line in lines if line.strip()][-LOG_TAIL_LINES:]
         return f"; the end of its log: {' | '.join(tail)}" if tail else ""

@@ -1,0 +1,219 @@
+"""The parent's side: start a server process, wait until it answers, end it."""
+
+from __future__ import annotations
+
+import http.client
+import importlib.util
+import json
+import math
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from helpers.serving.errors import ServingError
+from helpers.serving.folders import find_models
+from helpers.serving.lifetime import LIFE_OVER
+from helpers.serving.memory import peak_memory_mib, processes_of_session
+from helpers.workers.process import Worker, WorkerError
+
+HOST = "127.0.0.1"
+POLL_S = 0.05
+STATUS_TIMEOUT_S = 5.0
+
+
+class Server:
+    """A running server. Use it in a ``with``, or call `stop`.
+
+    It also ends when this process ends in any way, when nothing refers to this object any more, and
+    when its life is over: the pipe to it closes, or its own clock runs out.
+
+    Attributes:
+        port: on 127.0.0.1.
+        process_id: of the server.
+        models: the names that it serves.
+    """
+
+    def __init__(
+        self,
+        module: str,
+        request: Mapping[str, Any],
+        models: Sequence[str],
+        life_s: float,
+        ready_timeout_s: float,
+    ) -> None:
+        deadline = time.monotonic() + ready_timeout_s
+        self.models = tuple(models)
+        self._life_s = life_s
+        # A short name: sockets of LitServe lie inside, and macOS limits their paths to 104 bytes.
+        self._folder = tempfile.TemporaryDirectory(prefix="serving_", ignore_cleanup_errors=True)
+        self._worker = Worker(module, Path(self._folder.name))
+        self.process_id = self._worker.process_id
+        try:
+            self.port: int = self._worker.ask({**request, "life_s": life_s}, ready_timeout_s)[
+                "port"
+            ]
+            for model in self.models:
+                self._wait_until_ready(model, deadline, ready_timeout_s)
+        except WorkerError as error:
+            self.stop()
+            raise ServingError(f"the server did not start: {error}") from error
+        except BaseException:  # an interrupt too must not leave it running
+            self.stop()
+            raise
+
+    def url(self, model: str, version: int | None = None, action: str = ":predict") -> str:
+        """Return the address of a model.
+
+        Args:
+            model: its name.
+            version: None for the served one.
+            action: what follows the model: ":predict", "/metadata", or "" for its status.
+
+        Raises:
+            ServingError: no such model, or the server has ended; the message says why.
+        """
+        self.check()
+        if model not in self.models:
+            raise ServingError(f"no model '{model}' is served; there are: {', '.join(self.models)}")
+        middle = "" if version is None else f"/versions/{version}"
+        return f"http://{HOST}:{self.port}/v1/models/{model}{middle}{action}"
+
+    def check(self) -> None:
+        """Raise ServingError when the server has ended, with its reason or the end of its log."""
+        if self._worker is None:
+            raise ServingError("the server was stopped. Start a new one with start_server(...).")
+        if self._worker.exit_code is None:
+            return
+        if LIFE_OVER in self._worker.log_tail():
+            raise ServingError(
+                f"the server ended after its life of {self._life_s:g} s. Start it again, or give "
+                "it a longer one with life_s=..."
+            )
+        raise ServingError(f"the server has ended: {self._worker.failure()}")
+
+    def peak_memory_mib(self) -> float | None:
+        """Return the most memory that the server's processes needed so far; None off Linux.
+
+        Memory that processes share, such as TensorFlow's libraries, is divided among them (PSS), as
+        a container counts it. What a process needed at its peak above now is its own.
+
+        Raises:
+            ServingError: the server has ended.
+        """
+        self.check()
+        return peak_memory_mib(processes_of_session(self.process_id))
+
+    def stop(self) -> None:
+        """End the server at once. It can be called again."""
+        if self._worker is not None:
+            self._worker.close()
+            self._folder.cleanup()
+            self._worker = None
+
+    def _wait_until_ready(self, model: str, deadline: float, timeout_s: float) -> None:
+        while True:
+            self.check()
+            versions = read_status(self.port, model)
+            if any(each["state"] == "AVAILABLE" for each in versions):
+                return
+            errors = [each["status"]["error_message"] for each in versions]
+            if errors and all(errors):
+                raise ServingError(f"model '{model}' cannot be served: {'; '.join(errors)}")
+            if time.monotonic() > deadline:
+                raise ServingError(
+                    f"model '{model}' was not ready within {timeout_s:g} s"
+                    f"{self._worker.log_tail()}. Give it more time with ready_timeout_s=..."
+                )
+            time.sleep(POLL_S)
+
+    def __enter__(self) -> Server:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def __repr__(self) -> str:
+        if self._worker is None or self._worker.exit_code is not None:
+            return "Server(ended)"
+        return f"Server(http://{HOST}:{self.port}, models: {', '.join(self.models)})"
+
+
+def start_server(
+    folder: str | Path,
+    *,
+    port: int = 0,
+    life_s: float = 600.0,
+    ready_timeout_s: float = 120.0,
+    poll_s: float = 0.5,
+    max_body_bytes: int = 4 * 2**20,
+    max_rows: int = 1024,
+) -> Server:
+    """Serve every model of a folder on 127.0.0.1, and wait until all of them answer.
+
+    The server has its own processes; TensorFlow is loaded there and not here.
+
+    Args:
+        folder: holds ``NAME/VERSION/``, such as ``digits/1/`` with a SavedModel inside.
+        port: 0 takes one that is free.
+        life_s: seconds after which the server ends by itself.
+        ready_timeout_s: seconds until every model must answer.
+        poll_s: seconds between two looks at the folder for new and removed versions.
+        max_body_bytes: of a request; a larger one is refused with status 413.
+        max_rows: of a request; likewise.
+
+    Raises:
+        ServingError: the port is taken, the folder holds no version that can be loaded, TensorFlow
+            is not installed, or the server ended before it was ready.
+        ValueError: an argument out of range.
+    """
+    check_range(life_s=life_s, ready_timeout_s=ready_timeout_s, poll_s=poll_s,
+                max_body_bytes=max_body_bytes, max_rows=max_rows)  # fmt: skip
+    check_port(port)
+    folders = find_models(folder)
+    for package in ("tensorflow", "litserve"):
+        if importlib.util.find_spec(package) is None:
+            raise ServingError(
+                f"the package {package} is not installed in this environment, and the server needs "
+                "it. Install the packages of this series, as the README says."
+            )
+    request = {
+        "models": {name: str(path) for name, path in folders.items()},
+        "port": port,
+        "poll_s": poll_s,
+        "max_body_bytes": max_body_bytes,
+        "max_rows": max_rows,
+    }
+    return Server("helpers.serving.process", request, list(folders), life_s, ready_timeout_s)
+
+
+def read_status(port: int, model: str) -> list[dict[str, Any]]:
+    """Ask for the versions of a model; a server that does not listen yet has none."""
+    connection = http.client.HTTPConnection(HOST, port, timeout=STATUS_TIMEOUT_S)
+    try:
+        connection.request("GET", f"/v1/models/{model}")
+        return json.loads(connection.getresponse().read()).get("model_version_status", [])
+    except (OSError, http.client.HTTPException):
+        return []
+    finally:
+        connection.close()
+
+
+def check_port(port: int) -> None:
+    """Raise ValueError unless `port` is 0 or a port that needs no special rights."""
+    if isinstance(port, bool) or not isinstance(port, int) or port not in (0, *range(1024, 2**16)):
+        raise ValueError(f"port: expected 0 or a number from 1024 to 65535, got {port!r}")
+
+
+def check_range(**numbers: float) -> None:
+    """Raise ValueError unless every number is above 0 and finite."""
+    for name, value in numbers.items():
+        if isinstance(value, bool) or not 0 < value < math.inf:
+            raise ValueError(f"{name}: expected a number above 0, got {value!r}")

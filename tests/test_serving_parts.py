@@ -1,0 +1,293 @@
+"""The parts of a server that need no process: versions, bodies, warm-up files, measurements."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+import weakref
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from helpers.artifacts import ArtifactError
+from helpers.serving import (
+    ServingError,
+    measure_requests,
+    read_warmup_requests,
+    write_warmup_requests,
+)
+from helpers.serving.body import encode_answer, read_body, to_arrays
+from helpers.serving.errors import RequestError
+from helpers.serving.versions import ServedModel
+from helpers.serving.warmup import WARMUP_FILE
+from helpers.tensors import TensorSpec
+
+FLOAT = TensorSpec("x", (None, 2), "float32")
+
+
+class Loaded:
+    """Stands for a loaded SavedModel."""
+
+    def __init__(self, path: Path) -> None:
+        if (path / "damaged").exists():
+            raise ValueError(f"{path.name} is damaged")
+        self.name = path.name
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for version in ("1", "9"):
+        (tmp_path / version).mkdir()
+    return tmp_path
+
+
+def states(model: ServedModel[Loaded]) -> dict[str, str]:
+    return {each["version"]: each["state"] for each in model.status()["model_version_status"]}
+
+
+def test_an_old_version_is_kept_until_its_last_request_is_answered(folder: Path) -> None:
+    model = ServedModel("m", folder, Loaded)
+    model.poll()
+    (folder / "10").mkdir()  # 10 comes after 9
+    with model.use() as old:
+        reference = weakref.ref(old)
+        model.poll()
+        assert states(model) == {"9": "UNLOADING", "10": "AVAILABLE"}
+        with model.use() as new:
+            assert (old.name, new.name) == ("9", "10")
+        with pytest.raises(RequestError, match="no version 9; it serves version 10"), model.use(9):
+            pass
+    assert states(model) == {"9": "END", "10": "AVAILABLE"}
+    del old
+    assert reference() is None
+
+
+def test_the_highest_version_that_is_left_takes_over(folder: Path) -> None:
+    model = ServedModel("m", folder, Loaded)
+    model.poll()
+    (folder / "9").rmdir()
+    model.poll()
+    assert states(model) == {"1": "AVAILABLE", "9": "END"}
+    (folder / "1").rmdir()
+    model.poll()
+    assert states(model)["1"] == "AVAILABLE"  # nothing else is there: better than no answer
+
+
+def test_a_damaged_version_is_tried_again_when_it_has_changed(folder: Path) -> None:
+    tried = []
+
+    def load(path: Path) -> Loaded:
+        tried.append(path.name)
+        return Loaded(path)
+
+    (folder / "9" / "damaged").touch()
+    model = ServedModel("m", folder, load)
+    for _ in range(3):
+        model.poll()
+    assert tried == ["9", "1"]
+    assert model.status(9)["model_version_status"][0]["status"]["error_message"] == "9 is damaged"
+    (folder / "9" / "damaged").unlink()
+    model.poll()
+    assert states(model) == {"9": "AVAILABLE", "1": "END"}
+
+
+def test_before_the_first_version_is_loaded_the_answer_is_to_wait(folder: Path) -> None:
+    model = ServedModel("m", folder, Loaded)
+    with pytest.raises(RequestError, match="not ready: it is being loaded") as caught, model.use():
+        pass
+    assert caught.value.status == 503
+
+
+def arrays(values: Any, spec: TensorSpec) -> np.ndarray:
+    body = json.dumps({"instances": values}).encode()
+    return to_arrays(read_body(body), [spec], 10)[spec.name]
+
+
+def test_values_become_arrays_of_the_model_s_type() -> None:
+    found = arrays([[1, 2.5], [float("nan"), float("-inf")]], FLOAT)
+    assert found.dtype == np.float32
+    np.testing.assert_array_equal(found, [[1, 2.5], [np.nan, -np.inf]])
+    assert arrays(["a", "ä"], TensorSpec("t", (None,), "string")).tolist() == ["a", "ä"]
+    flags = arrays([True, False], TensorSpec("b", (None,), "bool"))
+    assert flags.dtype == bool
+    assert flags.tolist() == [True, False]
+    large = arrays([2**63 - 1], TensorSpec("i", (None,), "int64"))
+    assert large.tolist() == [2**63 - 1]
+
+
+@pytest.mark.parametrize(
+    ("values", "spec", "message"),
+    [
+        ([[1, 1e39]], FLOAT, r"1e\+39 is not between"),
+        ([[1, 10**400]], FLOAT, "is not between"),
+        ([[True, 1]], FLOAT, "expected numbers, got true"),
+        ([2**63], TensorSpec("i", (None,), "int64"), "is not between"),
+        ([1], TensorSpec("b", (None,), "bool"), "expected true or false, got 1"),
+        ([1], TensorSpec("t", (None,), "string"), "expected text, got 1"),
+        ([[1], 2], FLOAT, "got 1 and a value at depth 2"),
+        ([[[], []]], FLOAT, r"expected shape \(n, 2\), got \(1, 2, 0\)"),
+        ([1], TensorSpec("c", (None,), "complex64"), "cannot be sent as JSON"),
+    ],
+)
+def test_values_that_do_not_fit_are_refused(values: Any, spec: TensorSpec, message: str) -> None:
+    with pytest.raises(RequestError, match=message):
+        arrays(values, spec)
+
+
+def test_rows_need_every_input() -> None:
+    body = read_body(b'{"instances": [{"x": [1, 2], "y": 3}, {"x": [1, 2]}]}')
+    with pytest.raises(RequestError, match=r"row 1: expected an object with \['x', 'y'\]"):
+        to_arrays(body, [FLOAT, TensorSpec("y", (None,), "float32")], 10)
+
+
+def test_answers_by_row_need_as_many_rows_in_each_output() -> None:
+    text = np.array([b"a", b"b"], dtype=object)
+    assert json.loads(encode_answer({"t": text}, True)) == {"predictions": ["a", "b"]}
+    outputs = {"a": np.zeros(2), "b": np.zeros(3)}
+    assert json.loads(encode_answer(outputs, False))["outputs"]["b"] == [0, 0, 0]
+    with pytest.raises(RequestError, match="different numbers of rows"):
+        encode_answer(outputs, True)
+
+
+@pytest.fixture
+def version_folder(tmp_path: Path) -> Path:
+    """As much of a SavedModel as the warm-up file asks for."""
+    folder = tmp_path / "1"
+    (folder / "variables").mkdir(parents=True)
+    (folder / "saved_model.pb").write_bytes(b"\x08\x01\x12")
+    return folder
+
+
+def test_warm_up_requests_come_back_as_they_were(version_folder: Path) -> None:
+    assert read_warmup_requests(version_folder) == ()
+    sent = [
+        {"x": np.arange(4, dtype=np.float32).reshape(2, 2), "n": np.array([1, 2**40])},
+        {"t": np.array(["a", "ä"], dtype=object)},
+    ]
+    path = write_warmup_requests(version_folder, sent, model_name="m", signature_name="s")
+    assert path == version_folder / "assets.extra" / "tf_serving_warmup_requests"
+    found = read_warmup_requests(version_folder)
+    assert [(each.model_name, each.signature_name) for each in found] == [("m", "s")] * 2
+    for request, given in zip(found, sent, strict=True):
+        assert set(request.inputs) == set(given)
+    np.testing.assert_array_equal(found[0].inputs["x"], sent[0]["x"])
+    assert found[0].inputs["x"].dtype == np.float32
+    assert found[0].inputs["n"].tolist() == [1, 2**40]
+    assert [text.decode() for text in found[1].inputs["t"]] == ["a", "ä"]
+    with pytest.raises(FileExistsError, match="Delete it first"):
+        write_warmup_requests(version_folder, sent, model_name="m")
+
+
+def test_the_bytes_are_those_of_tensorflow_serving(version_folder: Path) -> None:
+    """Tags are field number * 8 + 2: predict_log 6, request 1, model_spec 1, inputs 2."""
+    import tensorflow as tf
+
+    write_warmup_requests(version_folder, [{"x": np.zeros(1)}], model_name="m")
+    (record,) = tf.data.TFRecordDataset(str(version_folder / WARMUP_FILE))
+    content = record.numpy()
+    assert content[0] == 6 * 8 + 2
+    request = content[2 + (content[1] > 127) :]
+    assert request[0] == 1 * 8 + 2
+    assert b"\x0a\x01m\x1a\x0fserving_default" in content  # name 1, signature_name 3
+    assert b"\x0a\x01x\x12" in content  # an entry of the map: key 1, value 2
+
+
+def test_a_damaged_warm_up_file_is_named(version_folder: Path) -> None:
+    path = write_warmup_requests(version_folder, [{"x": np.zeros(1)}], model_name="m")
+    content = path.read_bytes()
+    for wrong in (content[:-3], content[:15] + bytes([content[15] ^ 1]) + content[16:]):
+        path.write_bytes(wrong)
+        with pytest.raises(ArtifactError, match="tf_serving_warmup_requests: it is no file"):
+            read_warmup_requests(version_folder)
+
+
+def test_wrong_warm_up_requests_are_refused(version_folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="expected 1 to 1000 of them, got 0"):
+        write_warmup_requests(version_folder, [], model_name="m")
+    with pytest.raises(ValueError, match="expected arrays by input name"):
+        write_warmup_requests(version_folder, [np.zeros(1)], model_name="m")
+    with pytest.raises(ArtifactError, match="folder of model versions"):
+        write_warmup_requests(tmp_path, [{"x": np.zeros(1)}], model_name="m")
+    assert not (version_folder / "assets.extra").exists()
+
+
+@pytest.fixture
+def echo() -> Iterator[SimpleNamespace]:
+    """A server of this process: waits, counts who waits with it, and answers."""
+    state = SimpleNamespace(wait_s=0.0, fail_every=0, requests=0, together=0, most=0)
+    lock = threading.Lock()
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            with lock:
+                state.requests += 1
+                number = state.requests
+                state.together += 1
+                state.most = max(state.most, state.together)
+            time.sleep(state.wait_s)
+            with lock:
+                state.together -= 1
+            failing = state.fail_every and number % state.fail_every == 0
+            self.send_response(500 if failing else 200)
+            self.send_header("Content-Length", "2")
+            self.end_headers()
+            self.wfile.write(b"{}")
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        state.url = f"http://127.0.0.1:{server.server_port}/v1/models/m:predict"
+        yield state
+        server.shutdown()
+
+
+def test_every_answer_is_timed_from_the_client_s_side(echo: SimpleNamespace) -> None:
+    echo.wait_s = 0.01
+    report = measure_requests(echo.url, {"instances": [1]}, clients=(1, 4), budget_s=1.6)
+    one, four = report.result(1), report.result(4)
+    assert one.p50_us >= 10_000  # no request can be faster than the server waits
+    assert four.p50_us >= 10_000
+    assert echo.most == 4
+    assert four.requests_per_s > 1.5 * one.requests_per_s
+    assert one.calls + four.calls + 3 * 4 == echo.requests
+    assert one.errors == four.errors == 0
+    assert (report.payload_bytes, report.answer_bytes) == (len(b'{"instances": [1]}'), 2)
+    assert "no network cable" in repr(report)
+    assert "<table" in report._repr_html_()
+    with pytest.raises(KeyError, match=r"no result for 2 client\(s\); there are: 1, 4"):
+        report.result(2)
+
+
+def test_failed_requests_are_counted_and_not_timed(echo: SimpleNamespace) -> None:
+    echo.fail_every = 10
+    report = measure_requests(echo.url, {}, clients=[1], budget_s=0.4)
+    result = report.result(1)
+    assert result.errors > 0
+    assert result.calls + result.errors + 3 == echo.requests
+    assert "failed, the first with: status 500" in repr(report)
+
+
+def test_measurements_without_a_server_or_a_meaning_are_refused(echo: SimpleNamespace) -> None:
+    with pytest.raises(ServingError, match="does not answer"):
+        measure_requests("http://127.0.0.1:9/v1/models/m:predict", {})
+    echo.fail_every = 1
+    with pytest.raises(ServingError, match="answers with status 500"):
+        measure_requests(echo.url, {})
+    with pytest.raises(ValueError, match="clients: expected whole numbers"):
+        measure_requests(echo.url, {}, clients=[])
+    with pytest.raises(ValueError, match="budget_s"):
+        measure_requests(echo.url, {}, budget_s=0)
+    with pytest.raises(ValueError, match="url: expected http"):
+        measure_requests("digits", {})
