@@ -6,7 +6,7 @@ A hint must name the mistake (`names`) and must not give the solution away.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -16,24 +16,9 @@ import pytest
 
 from helpers.checks import save_and_load
 from helpers.checks.feedback import Feedback
+from hints import STUB, expect_hint, stub
 
-STUB = "the function is still the stub"
-
-
-def expect_hint(feedback: Feedback, names: str, secrets: tuple[str, ...]) -> None:
-    """A hint of one short line that names the mistake and keeps the solution to itself."""
-    text = repr(feedback)
-    assert not feedback.passed
-    assert text.startswith("Not yet: ")
-    assert names in text
-    assert "\n" not in text
-    assert len(text) < 330
-    assert not [secret for secret in secrets if secret in text]
-
-
-def stub(*_: Any) -> Any:
-    raise NotImplementedError
-
+pytestmark = pytest.mark.usefixtures("nothing_is_left_behind")
 
 # Exercise 1: save_for_inference(model, path)
 
@@ -294,11 +279,3 @@ def test_a_wrong_load_gets_a_hint(answer: Callable[[Path, str], Any], names: str
 @pytest.mark.parametrize("answer", [compares_first, reads_as_a_stream])
 def test_a_right_load_passes(answer: Callable[[Path, str], keras.Model]) -> None:
     assert repr(save_and_load.check_load_checked(answer)).startswith("Passed: ")
-
-
-@pytest.fixture(autouse=True)
-def nothing_is_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A check keeps its files to itself."""
-    monkeypatch.chdir(tmp_path)
-    yield
-    assert list(tmp_path.iterdir()) == []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -43,11 +45,20 @@ def call_answer(function: Callable[..., Any], *arguments: object) -> Any:
         )
     try:
         return function(*arguments)
-    except NotImplementedError as error:
-        raise NotYet(
-            "the function is still the stub. Write its body, then run the cell."
-        ) from error
     except Exception as error:  # any mistake of the learner is worth an answer
-        raise NotYet(
-            f"your function raised {type(error).__name__}: {' '.join(str(error).split())}"
-        ) from error
+        if type(error) is NotImplementedError and not str(error):  # with a text, it is a library's
+            raise NotYet(
+                "the function is still the stub. Write its body, then run the cell."
+            ) from error
+        raise NotYet(f"your function raised {type(error).__name__}: {shorten(error)}") from error
+
+
+def one_line(error: Exception) -> str:
+    """Make one line of a message, without colours and without the arguments that Keras lists."""
+    message = re.sub(r"\x1b\[[0-9;]*m", "", str(error)).partition("Arguments received")[0]
+    return " ".join(message.split())
+
+
+def shorten(error: Exception) -> str:
+    """Keep the start of a message: some libraries put a whole graph into theirs."""
+    return textwrap.shorten(one_line(error), 220, placeholder=" ...")

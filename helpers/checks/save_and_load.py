@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 import tempfile
 import zipfile
 from collections.abc import Callable
@@ -14,8 +13,8 @@ import h5py
 import keras
 import numpy as np
 
-from helpers.artifacts import ArtifactError, identify
-from helpers.checks.feedback import Feedback, NotYet, call_answer, give_feedback
+from helpers.checks.feedback import Feedback, NotYet, call_answer, give_feedback, one_line
+from helpers.checks.files import require_artifact
 from helpers.fresh_process import FreshProcessError, run_in_fresh_process
 
 ROWS = 4
@@ -35,13 +34,7 @@ def _save_for_inference(function: Callable[[keras.Model, Path], Any]) -> str:
         full, path = Path(folder) / "full.keras", Path(folder) / "small.keras"
         model.save(full)
         call_answer(function, model, path)
-        if not path.exists():
-            others = sorted({each.name for each in Path(folder).iterdir()} - {full.name})
-            found = f" It wrote {', '.join(others)} beside it." if others else ""
-            raise NotYet(f"there is nothing at the path that the function was given.{found}")
-        kind = _identify(path)
-        if kind != "keras":
-            raise NotYet(f"the format is {kind}. This exercise asks for the .keras format.")
+        require_artifact(path, "keras", others={full.name})
         if model.optimizer is not optimizer:
             raise NotYet(
                 "the file may be right, but the model in memory lost its optimizer: its owner "
@@ -72,13 +65,6 @@ def _small_model() -> keras.Model:
     model.compile(optimizer="adam", loss="mean_squared_error")
     model.train_on_batch(np.ones((ROWS, 4), np.float32), np.ones((ROWS, 1), np.float32))
     return model
-
-
-def _identify(path: Path) -> str:
-    try:
-        return identify(path)
-    except ArtifactError as error:
-        raise NotYet(f"the file cannot be used: {error.finding}.") from error
 
 
 def _optimizer_variables(path: Path) -> int:
@@ -133,7 +119,7 @@ def _custom_layer(source: str) -> str:
         try:
             before = _numbers(run_in_fresh_process(enter + SAVE_CODE))
         except FreshProcessError as error:
-            raise NotYet(f"the model cannot be built and saved: {_plain(error)}") from error
+            raise NotYet(f"the model cannot be built and saved: {one_line(error)}") from error
         for factor, number in zip(FACTORS, before, strict=True):
             if number != factor:
                 raise NotYet(
@@ -144,7 +130,7 @@ def _custom_layer(source: str) -> str:
             after = _numbers(run_in_fresh_process(enter + LOAD_CODE))
         except FreshProcessError as error:
             raise NotYet(
-                f"saved, but not loaded in a fresh process: {_cause(_plain(error))}"
+                f"saved, but not loaded in a fresh process: {_cause(one_line(error))}"
             ) from error
     if after != FACTORS:
         raise NotYet(
@@ -157,12 +143,6 @@ def _custom_layer(source: str) -> str:
 def _numbers(printed: str) -> list[float]:
     """Read the last line: a module may print something of its own before it."""
     return [float(word) for word in printed.splitlines()[-1].split()]
-
-
-def _plain(error: FreshProcessError) -> str:
-    """Make one line of a message, without colours and without the arguments that Keras lists."""
-    message = re.sub(r"\x1b\[[0-9;]*m", "", str(error)).partition("Arguments received")[0]
-    return " ".join(message.split())
 
 
 def _cause(message: str) -> str:
