@@ -38,7 +38,7 @@ check_pip = $(if $(shell "$(PYTHON)" -m pip --help 2>/dev/null | grep -e --pytho
 	$(PYTHON) has no pip, or one older than 22.3: install it, or upgrade it \
 	(Debian and Ubuntu: apt install python3-pip)))
 
-.PHONY: help lab test lint notebooks benchmark mutation lock links format clean
+.PHONY: help lab test lint notebooks student slides numbers benchmark mutation lock links format clean
 
 help: ## list the targets (this text)
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -57,6 +57,15 @@ lint: $(READY) ## check style and format, notebooks included
 
 notebooks: $(READY) ## run the notebooks and store their outputs (NOTEBOOKS=notebooks/01_save_and_load.ipynb)
 	$(BIN)/python tests/execute_notebooks.py $(NOTEBOOKS)
+
+student: $(READY) ## write the notebooks without solutions and outputs to build/student
+	$(BIN)/python tests/editions.py student $(NOTEBOOKS)
+
+slides: $(READY) ## write a deck of slides for each lesson to build/slides (SLIDES_ARGS="--reveal FOLDER")
+	$(BIN)/python tests/editions.py slides $(SLIDES_ARGS) $(NOTEBOOKS)
+
+numbers: $(READY) ## print words, cells and minutes by section (NUMBERS_ARGS=--run times the cells)
+	$(BIN)/python tests/notebook_numbers.py $(NUMBERS_ARGS) $(NOTEBOOKS)
 
 benchmark: $(READY) ## prove the measurements: parity matrix, A/A, pyperf, ratios (on a quiet machine)
 	$(BIN)/python tests/benchmarks/bench_parity.py

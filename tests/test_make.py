@@ -212,6 +212,22 @@ def test_jupyterlab_opens_the_first_notebook_on_this_machine_alone(clone: Clone)
     assert "--no-browser --port 8890" in plan
 
 
+@pytest.mark.parametrize(
+    ("arguments", "command"),
+    [
+        (["student"], "tests/editions.py student"),
+        (["slides", "SLIDES_ARGS=--reveal ../reveal"], "tests/editions.py slides --reveal"),
+        (["numbers", "NUMBERS_ARGS=--run"], "tests/notebook_numbers.py --run"),
+    ],
+    ids=["student", "slides", "numbers"],
+)
+def test_the_classroom_gets_its_editions(clone: Clone, arguments: list[str], command: str) -> None:
+    clone.add_environment("3.11")
+    (line,) = clone.plan(*arguments).splitlines()
+    assert line.startswith(f".venv/bin/python {command}")
+    assert line.endswith("notebooks/*.ipynb")
+
+
 def test_the_lock_is_compiled_without_a_new_installation(clone: Clone) -> None:
     (clone.path / ".venv" / "bin").mkdir(parents=True)
     (clone.path / ".venv" / "bin" / "uv").touch()
