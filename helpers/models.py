@@ -6,7 +6,7 @@ their own: the automatic ones change with the order in which models are built.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import keras
 import numpy as np
@@ -104,6 +104,43 @@ def build_lstm(seed: int = 0) -> keras.Sequential:
     )
 
 
+def build_smooth_cnn(
+    activation: str | Callable[..., object] = "gelu", seed: int = 0
+) -> keras.Model:
+    """Build a small network with an activation to choose; lesson 3 converts it.
+
+    The same input and output as `build_digits_cnn`.
+    """
+    keras.utils.set_random_seed(seed)
+    return keras.Sequential(
+        [
+            keras.Input((8, 8, 1), name="image"),
+            layers.Conv2D(8, 3, activation=activation, name="conv"),
+            layers.Flatten(name="flatten"),
+            layers.Dense(CLASS_COUNT, activation="softmax", name="probabilities"),
+        ],
+        name="smooth",
+    )
+
+
+def build_word_model(vocabulary: Sequence[str], seed: int = 0) -> keras.Sequential:
+    """Build a model that looks words up in a table; lesson 3 takes the table out.
+
+    Input ``word``: text ``(n,)``. Output: float32 ``(n, 2)`` probabilities. The layers are
+    ``lookup``, ``embedding`` and ``probabilities``.
+    """
+    keras.utils.set_random_seed(seed)
+    return keras.Sequential(
+        [
+            keras.Input((), dtype="string", name="word"),
+            layers.StringLookup(vocabulary=list(vocabulary), name="lookup"),
+            layers.Embedding(len(vocabulary) + 1, 8, name="embedding"),
+            layers.Dense(2, activation="softmax", name="probabilities"),
+        ],
+        name="words",
+    )
+
+
 def build_attention(seed: int = 0) -> keras.Model:
     """Build a one-block transformer encoder over the eight rows of a digit.
 
@@ -141,18 +178,29 @@ def build_two_branch(seed: int = 0) -> keras.Model:
     return keras.Model({"image": image, "profile": profile}, outputs, name="two_branch")
 
 
-def build_mobilenet_v2(image_size: int = 224, seed: int = 0) -> keras.Model:
+def build_mobilenet_v2(
+    image_size: int = 224, seed: int = 0, alpha: float = 1.0, classes: int = 1000
+) -> keras.Model:
     """Build MobileNetV2 as `keras.applications` does, untrained, with calibrated batch norm.
 
     Without the calibration every image gets the same answer: the signal fades through 52 layers
     whose statistics are still at their start values. Two different untrained models would then
     "agree" exactly. See `calibrate_batch_norm`.
 
-    Input: float32 ``(n, image_size, image_size, 3)`` in [-1, 1]. Output: float32 ``(n, 1000)``.
+    Input: float32 ``(n, image_size, image_size, 3)`` in [-1, 1]. Output: float32 ``(n, classes)``.
+
+    Args:
+        image_size: rows and columns of an image; at least 32.
+        seed: the same seed gives the same weights.
+        alpha: width of the network, 1.0 or less.
+        classes: probabilities in the output. With alpha 0.35 and 10 classes there are 0.4 million
+            parameters, by default 3.5 million.
     """
     keras.utils.set_random_seed(seed)
     shape = (image_size, image_size, 3)
-    model = keras.applications.MobileNetV2(input_shape=shape, weights=None)
+    model = keras.applications.MobileNetV2(
+        input_shape=shape, weights=None, alpha=alpha, classes=classes
+    )
     random = np.random.default_rng(seed)
     calibrate_batch_norm(model, random.uniform(-1, 1, (8, *shape)).astype(np.float32))
     return model

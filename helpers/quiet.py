@@ -50,7 +50,8 @@ def warnings_to_stdout() -> None:
     A lesson wants its warnings read. A red block with the path of a file invites to skip it, and
     differs from machine to machine. Python's warnings and absl's log (Keras uses both) are
     redirected. TensorFlow's own log keeps its errors only: its warnings about retracing name
-    addresses in memory, and lesson 2 counts traces instead.
+    addresses in memory, and lesson 2 counts traces instead. The errors of tf2onnx, which are no
+    exceptions, are printed too: lesson 3 reads them.
     """
     seen: set[str] = set()
 
@@ -68,6 +69,8 @@ def warnings_to_stdout() -> None:
             print_once(record.levelname.capitalize(), record.getMessage())
 
     warnings.showwarning = show
-    log = logging.getLogger("absl")
-    log.handlers, log.propagate = [PrintHandler()], False
+    for name in ("absl", "tf2onnx"):
+        log = logging.getLogger(name)
+        log.handlers, log.propagate = [PrintHandler()], False
+    log.setLevel(logging.ERROR)
     logging.getLogger("tensorflow").setLevel(logging.ERROR)

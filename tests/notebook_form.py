@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 from nbformat import NotebookNode
 from nbval.plugin import comment_markers
 
+from notebook_cells import cells_of, headings, prose, tags, texts
+from notebook_exercises import check_questions, check_solutions
+
 TAGS = {"nbval-ignore-output", "raises-exception", "solution"}
 BANNED = re.compile(r"\b(just|simply|easily|obviously|trivial|of course)\b", re.IGNORECASE)
-FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 QUOTED = re.compile(r"`[^`\n]*`|\"[^\"\n]*\"")  # code, or the words of a message
 MACHINE_PATH = re.compile(r"(?<![\w./])/(?:home|root|tmp|Users)\b[^\s'\"]*|\S*site-packages\S*")
 ADDRESS = re.compile(r"\b0x[0-9a-f]{6,}\b")
@@ -33,41 +35,6 @@ CLOSING = {
     "exercises": r"^#+ .*exercises?",
     "what's next": r"^#+ what's next",
 }
-
-
-def cells_of(notebook: NotebookNode, kind: str) -> list[NotebookNode]:
-    """List the cells of one kind."""
-    return [cell for cell in notebook.cells if cell.cell_type == kind]
-
-
-def tags(cell: NotebookNode) -> list[str]:
-    """List the tags of a cell."""
-    return cell.metadata.get("tags", [])
-
-
-def texts(cell: NotebookNode) -> Iterator[str]:
-    """Yield the texts that a cell printed, showed or raised; pictures are left out."""
-    for output in cell.get("outputs", []):
-        yield output.get("text", "")
-        yield "\n".join(output.get("traceback", []))
-        for kind, data in output.get("data", {}).items():
-            if kind.startswith("text/"):
-                yield data
-
-
-def prose(cell: NotebookNode) -> str:
-    """Return the text of a markdown cell without its blocks of code."""
-    return FENCE.sub("", cell.source)
-
-
-def headings(notebook: NotebookNode) -> list[tuple[int, int, str]]:
-    """List (position of the cell, level, text) of every heading."""
-    return [
-        (position, len(marks), text)
-        for position, cell in enumerate(notebook.cells)
-        if cell.cell_type == "markdown"
-        for marks, text in re.findall(r"^(#{1,6}) +(.*)", prose(cell), flags=re.MULTILINE)
-    ]
 
 
 def is_compared(cell: NotebookNode) -> bool:
@@ -127,8 +94,8 @@ def check_sizes(notebook: NotebookNode) -> list[str]:
     """Cells are small, and there is about as much prose as code."""
     markdown, code = cells_of(notebook, "markdown"), cells_of(notebook, "code")
     findings = []
-    if not 40 <= len(notebook.cells) <= 95:
-        findings.append(f"{len(notebook.cells)} cells, wanted: 40 to 95")
+    if not 40 <= len(notebook.cells) <= 110:
+        findings.append(f"{len(notebook.cells)} cells, wanted: 40 to 110")
     if len(markdown) < len(code) - 1:
         findings.append(f"{len(markdown)} markdown cells for {len(code)} code cells")
     lines = [sum(bool(line.strip()) for line in cell.source.splitlines()) for cell in code]
@@ -178,35 +145,6 @@ def check_compared(notebook: NotebookNode) -> list[str]:
     if printing and compared >= 0.8 * printing:
         return []
     return [f"{compared} of {printing} printing cells are compared"]
-
-
-def check_solutions(notebook: NotebookNode) -> list[str]:
-    """Every exercise has a stub, a check that answers "Not yet", and a folded, right solution."""
-    findings = []
-    stub = refused = False
-    solutions = 0
-    for cell in notebook.cells:
-        answers = [text for text in texts(cell) if text]
-        if cell.cell_type == "markdown" and re.search(
-            r"^#+ Exercise \d", cell.source, re.MULTILINE
-        ):
-            stub = refused = False
-        elif "solution" in tags(cell):
-            solutions += 1
-            if not (stub and refused):
-                findings.append(f"no stub with a check that says Not yet before: {cell.source}")
-            if not cell.metadata.get("jupyter", {}).get("source_hidden"):
-                findings.append(f"the solution is in the open: {cell.source}")
-            if not answers or not answers[-1].startswith("Passed"):
-                findings.append(f"the solution is not accepted: {answers}")
-        elif cell.cell_type == "code":
-            # The stub and its check may share a cell.
-            stub = stub or bool(re.search(r"^(?:def|class) |^\w+ = ", cell.source, re.MULTILINE))
-            refused = stub and any(text.startswith("Not yet") for text in answers)
-    titles = [text for _, _, text in headings(notebook) if re.match(r"Exercise \d", text)]
-    if not titles or len(titles) != solutions:
-        findings.append(f"{solutions} solutions for the exercises {titles}")
-    return findings
 
 
 def check_identity(notebook: NotebookNode) -> list[str]:
@@ -263,6 +201,7 @@ RULES: tuple[Callable[[NotebookNode], list[str]], ...] = (
     check_words,
     check_tags,
     check_compared,
+    check_questions,
     check_solutions,
     check_identity,
     check_machine,

@@ -8,14 +8,10 @@
 5. What is timed is the whole call: NumPy arrays in, NumPy arrays out.
 """
 
+from helpers.latency.calls import median_seconds
 from helpers.latency.measure import measure_latency, measure_throughput
-from helpers.latency.report import (
-    Failure,
-    LatencyReport,
-    LatencyResult,
-    ThroughputReport,
-    ThroughputResult,
-)
+from helpers.latency.report import LatencyReport, ThroughputReport
+from helpers.latency.results import Failure, LatencyResult, ThroughputResult
 from helpers.workers.candidate import Candidate
 from helpers.workers.process import WorkerError
 
@@ -29,4 +25,5 @@ __all__ = [
     "WorkerError",
     "measure_latency",
     "measure_throughput",
+    "median_seconds",
 ]

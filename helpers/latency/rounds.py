@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from helpers.artifacts import ArtifactError
-from helpers.latency.report import Failure
+from helpers.latency.results import Failure
 from helpers.progress import Progress
 from helpers.tensors import Arrays
 from helpers.workers.candidate import Candidate

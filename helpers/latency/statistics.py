@@ -65,7 +65,7 @@ def summarize(nanoseconds: np.ndarray) -> Summary:
     """
     if nanoseconds.size == 0:
         raise ValueError("nanoseconds: expected the duration of at least one call, got none")
-    microseconds = np.asarray(nanoseconds, dtype=np.float64) / 1e3
+    microseconds = nanoseconds / 1e3
     lower, median, upper = np.percentile(microseconds, [25, 50, 75])
 
     def tail(percentile: int) -> float | None:

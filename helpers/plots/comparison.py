@@ -170,7 +170,7 @@ def plot_scorecard(card: Scorecard) -> Figure:
             values = card.table[column].astype(float)
             color = GREEN if column == "rows_per_s" else PALETTE[0]
             _bars_with_numbers(axes, labels, values.to_numpy(), color)
-            axes.set_title(title, fontsize=9, loc="left")
+            axes.set_title(title.replace(" (", "\n("), fontsize=9, loc="left")  # two short lines
         grid[0].invert_yaxis()
         return figure
 

@@ -80,8 +80,8 @@ def save(figure: Figure, path: str | Path) -> None:
 def show(figure: Figure, alt: str) -> None:
     """Display a figure in a notebook, with alternative text for those who cannot see it.
 
-    The text travels twice: as the image's ``alt`` metadata, which HTML exports use, and as the
-    plain text of the output.
+    The text travels twice: as the image's ``alt`` metadata, which some exports use (JupyterLab and
+    nbconvert's own page leave it out), and as the plain text of the output.
 
     Args:
         figure: the figure.

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 
 from helpers.artifacts import ArtifactError, identify
 from helpers.runtimes.base import Runtime
 from helpers.tensors import TensorSpec
+
+OnnxOptimization = Literal["disable_all", "enable_basic", "enable_extended", "enable_all"]
+"""How much the runtime may rewrite the graph when it opens a file; its names, in small letters."""
 
 
 class OnnxRuntime(Runtime):
@@ -80,6 +83,7 @@ def load_onnx(
     path: str | Path,
     intra_op_num_threads: int = 1,
     allow_spinning: bool = False,
+    optimization: OnnxOptimization = "enable_all",
     session_options: Any = None,
 ) -> OnnxRuntime:
     """Open an ONNX file in ONNX Runtime on the CPU. TensorFlow is never imported.
@@ -89,10 +93,12 @@ def load_onnx(
         intra_op_num_threads: threads inside one operator. The runtime's own default, one for each
             core, slows down everything else in the process; see `allow_spinning`.
         allow_spinning: let idle threads burn processor time while they wait for the next call.
-        session_options: an `onnxruntime.SessionOptions` to use instead of the two above.
+        optimization: how much the runtime may rewrite the graph; "enable_all" is its own default.
+        session_options: an `onnxruntime.SessionOptions` to use instead of the three above.
 
     Raises:
         ArtifactError: damaged, of another kind, or with operators that the runtime lacks.
+        ValueError: no such optimization.
     """
     path = Path(path)
     kind = identify(path)
@@ -101,7 +107,13 @@ def load_onnx(
     import onnxruntime
 
     if session_options is None:
+        if optimization not in get_args(OnnxOptimization):
+            known = ", ".join(get_args(OnnxOptimization))
+            raise ValueError(f"optimization: expected one of {known}, got {optimization!r}")
         session_options = onnxruntime.SessionOptions()
+        session_options.graph_optimization_level = getattr(
+            onnxruntime.GraphOptimizationLevel, f"ORT_{optimization.upper()}"
+        )
         session_options.intra_op_num_threads = intra_op_num_threads
         session_options.add_session_config_entry(
             "session.intra_op.allow_spinning", "1" if allow_spinning else "0"

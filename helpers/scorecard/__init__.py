@@ -6,6 +6,15 @@
 
 from helpers.scorecard.build import scorecard
 from helpers.scorecard.card import Scorecard
+from helpers.scorecard.join import best_rows, join_latency, join_scorecards
 from helpers.scorecard.traits import Traits, read_traits
 
-__all__ = ["Scorecard", "Traits", "read_traits", "scorecard"]
+__all__ = [
+    "Scorecard",
+    "Traits",
+    "best_rows",
+    "join_latency",
+    "join_scorecards",
+    "read_traits",
+    "scorecard",
+]

@@ -103,7 +103,7 @@ def scorecard(
     table.index.name = "artifact"
     failures = [f"{name} has no cold start: {text}" for name, text in starts.failures.items()]
     failures += [f"no latency of {failure}" for failure in latency.failures]
-    all_notes = (*prepared.notes, *notes, *failures, *latency.warnings)
+    all_notes = (*prepared.notes, *notes, *failures, *latency.warnings, *latency.notes)
     return Scorecard(table, parity, latency, starts, sizes, all_notes)
 
 
@@ -189,7 +189,7 @@ def _row(
     starts: ColdStartReport,
     latency: LatencyReport,
 ) -> dict[str, Any]:
-    traits = read_traits(candidate.path)
+    traits = read_traits(candidate.path, size)
     start = next((each for each in starts.results if each.candidate == name), None)
     results = [each for each in latency.results if each.candidate == name]
     row: dict[str, Any] = {

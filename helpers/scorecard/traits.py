@@ -11,7 +11,7 @@ from typing import Any
 import h5py
 
 from helpers.artifacts import ArtifactKind, identify
-from helpers.size import artifact_size
+from helpers.size import ArtifactSize, artifact_size
 
 
 @dataclass(frozen=True)
@@ -29,11 +29,15 @@ class Traits:
     resumes_training: bool
 
 
-def read_traits(path: str | Path) -> Traits:
+def read_traits(path: str | Path, size: ArtifactSize | None = None) -> Traits:
     """Read the traits from the file; nothing is loaded or executed.
 
     A ``.keras`` file resumes when it holds the optimizer's variables and its settings; ``.h5``
     files do not, since Keras 3 restores none of the variables that they hold.
+
+    Args:
+        path: of the artifact.
+        size: what `artifact_size` says of it; read when not given.
 
     Raises:
         ArtifactError: no artifact, or a damaged one.
@@ -42,12 +46,11 @@ def read_traits(path: str | Path) -> Traits:
     kind = identify(path)
     config = _configuration(path, kind)
     compiled = config.get("compile_config") or {}
+    has_settings = kind == "keras" and bool(compiled.get("optimizer"))
     return Traits(
         needs_tensorflow=kind != "onnx",
         needs_your_code=_names_foreign_code(config),
-        resumes_training=kind == "keras"
-        and bool(compiled.get("optimizer"))
-        and artifact_size(path).optimizer_bytes > 0,
+        resumes_training=has_settings and (size or artifact_size(path)).optimizer_bytes > 0,
     )
 
 
@@ -69,8 +72,8 @@ def _names_foreign_code(config: Any) -> bool:
     if not isinstance(config, dict):
         return False
     if "class_name" in config:
-        module = config.get("module") or ""
-        own = config.get("registered_name") is not None or not module.startswith("keras")
+        # Keras registers its own Functional under a name, too: only the module tells whose it is.
+        own = (config.get("module") or "").split(".")[0] != "keras"
         # The old format names built-in classes without a module.
         if config["class_name"] in ("Lambda", "__lambda__") or (own and "module" in config):
             return True

@@ -11,6 +11,7 @@ from typing import Any
 from helpers import runtimes
 from helpers.artifacts import ArtifactKind, identify
 from helpers.runtimes import KerasMethod, Runtime
+from helpers.runtimes.onnx_runtime import OnnxOptimization
 
 LOADERS: Mapping[ArtifactKind, str] = {
     "keras": "load_keras",
@@ -26,7 +27,7 @@ FRAMEWORKS: Mapping[str, str] = {
 OPTIONS: Mapping[str, tuple[str, ...]] = {
     "load_keras": ("method",),
     "load_saved_model": ("signature",),
-    "load_onnx": ("allow_spinning",),
+    "load_onnx": ("allow_spinning", "optimization"),
 }
 
 
@@ -39,6 +40,7 @@ class Candidate:
         method: how a Keras model is called; see `load_keras`.
         signature: of a SavedModel; see `load_saved_model`.
         allow_spinning: of ONNX Runtime's threads; see `load_onnx`.
+        optimization: of the graph by ONNX Runtime; see `load_onnx`.
         threads: of this candidate, when it is not the number that all the others get.
         imports: modules to import first, such as the one that registers your custom layers.
     """
@@ -47,6 +49,7 @@ class Candidate:
     method: KerasMethod | None = None
     signature: str | None = None
     allow_spinning: bool | None = None
+    optimization: OnnxOptimization | None = None
     threads: int | None = None
     imports: tuple[str, ...] = ()
 
