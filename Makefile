@@ -38,7 +38,7 @@ check_pip = $(if $(shell "$(PYTHON)" -m pip --help 2>/dev/null | grep -e --pytho
 	$(PYTHON) has no pip, or one older than 22.3: install it, or upgrade it \
 	(Debian and Ubuntu: apt install python3-pip)))
 
-.PHONY: help lab test lint notebooks student slides numbers benchmark mutation lock links format clean
+.PHONY: help lab test lint browser notebooks student slides numbers benchmark mutation lock links format clean
 
 help: ## list the targets (this text)
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -55,6 +55,9 @@ lint: $(READY) ## check style and format, notebooks included
 	$(BIN)/python -m ruff check
 	$(BIN)/python -m ruff format --check
 
+browser: $(READY) ## run every cell of every notebook in JupyterLab in Chromium, keep screenshots
+	EVERY_CELL_IN_THE_BROWSER=yes $(BIN)/python -m pytest tests/test_lab_browser.py --verbose
+
 notebooks: $(READY) ## run the notebooks and store their outputs (NOTEBOOKS=notebooks/01_save_and_load.ipynb)
 	$(BIN)/python tests/execute_notebooks.py $(NOTEBOOKS)
 
@@ -64,7 +67,7 @@ student: $(READY) ## write the notebooks without solutions and outputs to build/
 slides: $(READY) ## write a deck of slides for each lesson to build/slides (SLIDES_ARGS="--reveal FOLDER")
 	$(BIN)/python tests/editions.py slides $(SLIDES_ARGS) $(NOTEBOOKS)
 
-numbers: $(READY) ## print words, cells and minutes by section (NUMBERS_ARGS=--run times the cells)
+numbers: $(READY) ## print words, cells and minutes by section (NUMBERS_ARGS=--run or --binder runs them)
 	$(BIN)/python tests/notebook_numbers.py $(NUMBERS_ARGS) $(NOTEBOOKS)
 
 benchmark: $(READY) ## prove the measurements: parity matrix, A/A, pyperf, ratios (on a quiet machine)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NoReturn
 import pytest
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser
+    from playwright.sync_api import Browser, Frame, Page
 
 COMMANDS = ("chromium", "chromium-browser", "google-chrome")
 ARGUMENTS = (
@@ -25,6 +25,9 @@ ARGUMENTS = (
     "--disable-sync",
     "--no-first-run",
 )
+
+AXE_CORE = "axe-core@4.14.1"
+"""The accessibility checker, as `npm_install` takes it."""
 
 
 def skip(reason: str) -> NoReturn:
@@ -68,3 +71,29 @@ def npm_install(folder: Path, *packages: str) -> Path:
     )
     assert result.returncode == 0, result.stderr
     return folder / "node_modules"
+
+
+def axe_violations(
+    page: Page | Frame,
+    packages: Path,
+    exclude: tuple[str, ...] = (),
+    skip_rules: tuple[str, ...] = (),
+) -> list[str]:
+    """Run axe-core on a page, and list each violated rule with the place of a violation.
+
+    Args:
+        page: a page, or a frame in one.
+        packages: where `npm_install` put `AXE_CORE`.
+        exclude: CSS selectors of parts that are not looked at.
+        skip_rules: names of rules that are not applied.
+    """
+    page.evaluate((packages / "axe-core" / "axe.min.js").read_text(encoding="utf-8"))
+    found = page.evaluate(
+        "([exclude, rules]) => axe.run({exclude}, {rules}).then(found => found.violations)",
+        [list(exclude), {rule: {"enabled": False} for rule in skip_rules}],
+    )
+    return [
+        f"{rule['id']}: {node['html'][:100]} ({node['target']})"
+        for rule in found
+        for node in rule["nodes"]
+    ]

@@ -16,11 +16,13 @@ from notebook_exercises import check_questions, check_solutions
 TAGS = {"nbval-ignore-output", "raises-exception", "solution"}
 BANNED = re.compile(r"\b(just|simply|easily|obviously|trivial|of course)\b", re.IGNORECASE)
 QUOTED = re.compile(r"`[^`\n]*`|\"[^\"\n]*\"")  # code, or the words of a message
-MACHINE_PATH = re.compile(r"(?<![\w./])/(?:home|root|tmp|Users)\b[^\s'\"]*|\S*site-packages\S*")
+MACHINE_PATH = re.compile(
+    r"(?<![\w./])/(?:home|root|tmp|Users)\b[^\s'\"]*|(?<!\S)\S*site-packages\S*"
+)
 ADDRESS = re.compile(r"\b0x[0-9a-f]{6,}\b")
 CPP_LOG = re.compile(
     r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+: [IWEF] .*|^[IWEF]\d{4} \d\d:\d\d:\d\d.*"
-    r"|.*before absl::InitializeLog.*|.*cpu_feature_guard.*|.*oneDNN custom operations.*",
+    r"|^.*(?:before absl::InitializeLog|cpu_feature_guard|oneDNN custom operations).*",
     re.MULTILINE,
 )
 OPENING = {

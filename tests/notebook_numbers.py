@@ -2,29 +2,37 @@
 
 Minutes to read are estimated from words and lines of code, at the speeds below. With ``--run``,
 every notebook is run in a fresh kernel, nothing is stored, and the seconds of its cells are added.
+With ``--binder``, it has what Binder gives: one core, and 2 GB for all processes together. This
+program counts too, in place of the server that starts the kernels there.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 import nbformat
 from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 from nbformat import NotebookNode
 
-from notebook_form import FENCE
+from notebook_cells import FENCE
+from process_memory import MemoryWatch
 
 NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
 WORDS_PER_MINUTE = 150
 """Prose with technical terms, read in a second language."""
 CODE_LINES_PER_MINUTE = 20
 MINUTES_PER_EXERCISE = 5
+BINDER_BYTES = 2 * 10**9
 SECTION = re.compile(r"^(?=## )", re.MULTILINE)
 EXERCISE = re.compile(r"^#+ Exercise \d", re.MULTILINE)
 
@@ -91,6 +99,35 @@ def run(notebook: NotebookNode, folder: Path) -> float:
     return time.perf_counter() - start
 
 
+@contextmanager
+def one_core() -> Iterator[None]:
+    """Keep this thread, and the processes that it starts, on one core."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(before)})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def run_as_on_binder(name: str, notebook: NotebookNode, folder: Path, limit_bytes: int) -> bool:
+    """Run all cells on one core, with a limit to the memory; print a line, tell whether it ran."""
+    result = "all cells ran"
+    start = time.perf_counter()
+    with MemoryWatch(limit_bytes) as watch, one_core():
+        try:
+            run(notebook, folder)
+        except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
+            result = "KILLED" if watch.killed else f"FAILED: {error}"
+    print(
+        f"{name}: {result}, {time.perf_counter() - start:.0f} s on one core, peak memory "
+        f"{watch.peak_bytes / 1e6:,.0f} MB of {limit_bytes / 1e6:,.0f} MB, "
+        f"after {watch.peak_s:.0f} s",
+        flush=True,
+    )
+    return result == "all cells ran"
+
+
 def report(name: str, notebook: NotebookNode, wall_seconds: float | None = None) -> str:
     """Write the table of one notebook."""
     sections = read_sections(notebook)
@@ -114,10 +151,22 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("notebooks", nargs="*", type=Path, help="all of them when none is named")
     parser.add_argument("--run", action="store_true", help="run them, and time the cells")
+    parser.add_argument(
+        "--binder", action="store_true", help="run them with one core and 2 GB, report the peak"
+    )
     options = parser.parse_args(arguments)
+    if options.binder and not hasattr(os, "sched_setaffinity"):
+        parser.error("--binder limits processes in a way that Linux alone has")
     paths = options.notebooks or sorted(NOTEBOOKS.glob("*.ipynb"))
     if missing := [str(path) for path in paths if not path.is_file()]:
         parser.error(f"no such notebook: {', '.join(missing)}")
+    if options.binder:
+        notebooks = {path: nbformat.read(path, as_version=4) for path in paths}
+        ran = [
+            run_as_on_binder(path.name, notebook, path.resolve().parent, BINDER_BYTES)
+            for path, notebook in notebooks.items()
+        ]
+        return 0 if all(ran) else 1
     print(
         f"Minutes: {WORDS_PER_MINUTE} words or {CODE_LINES_PER_MINUTE} lines of code a minute, "
         f"{MINUTES_PER_EXERCISE} minutes for an exercise."

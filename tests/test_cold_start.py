@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from conftest import ROOT, ArtifactOf
+from conftest import ROOT, ArtifactOf, RunPython
 from helpers.cold_start import ColdStart, ColdStartRun, compare_cold_starts, measure_cold_start
 from helpers.cold_start import measure as measure_module
 from helpers.latency import Candidate, WorkerError
@@ -82,6 +82,28 @@ def test_a_large_parent_does_not_count_as_the_peak_of_its_child(dense: Path) -> 
     peak = measure_cold_start(dense, repeats=1).peak_rss_mib
     assert ballast.nbytes / 2**20 == 1024
     assert 20 < peak < 512
+
+
+USE_MEMORY = """
+import mmap
+from helpers.workers.first_call import peak_rss_mib
+
+mapped = mmap.mmap(-1, 2**30)
+untouched = peak_rss_mib()
+used = b"x" * 2**28
+del used
+print(untouched, peak_rss_mib())
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="VmHWM is in Linux's /proc")
+def test_the_peak_counts_memory_that_was_used_not_memory_that_was_asked_for(
+    run_python: RunPython,
+) -> None:
+    result = run_python(USE_MEMORY)
+    untouched, after = map(float, result.stdout.split())
+    assert untouched < 256  # 1 GiB is mapped, which VmPeak and VmSize count
+    assert after > 256  # 256 MiB and more were filled and let go, which VmRSS forgets
 
 
 def test_tensorflow_is_not_loaded_for_onnx_and_costs_more(

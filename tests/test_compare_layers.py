@@ -16,7 +16,8 @@ from onnx import numpy_helper
 
 from conftest import ArtifactOf
 from helpers.artifacts import ArtifactError
-from helpers.parity import LayerReport, compare_layers
+from helpers.parity import LayerComparison, LayerReport, compare_layers
+from helpers.parity.layer_report import shortened
 from helpers.tensors import InputError
 from routes import call_once, write_artifact
 
@@ -331,6 +332,33 @@ def test_the_report_reads_well(
     assert lines[2] == "  3 later layers inherit it: pool_2, flatten, probabilities"
 
 
+def test_the_report_names_what_a_wrong_layer_includes() -> None:
+    row = LayerComparison("norm", "BatchNormalization", "tensor", (1, 2), "diverged", 0.5, 9.0)
+    wrong = "max abs difference 0.5, error 9 times the source's own"
+    for includes, text in (((), ""), (("conv", "pad"), ", which includes conv, pad")):
+        report = LayerReport((replace(row, includes=includes),))
+        assert repr(report).splitlines() == [
+            "Layers DIVERGE, first at 'norm': 1 of 1 layers compared",
+            f"  norm (BatchNormalization{text}): {wrong}",
+        ]
+
+
+@pytest.mark.parametrize(
+    ("count", "text"), [(1, "0"), (4, "0, 1, 2, 3"), (5, "0, 1, 2, 3, ..."), (9, "0, 1, 2, 3, ...")]
+)
+def test_long_lists_are_shortened(count: int, text: str) -> None:
+    assert shortened([str(number) for number in range(count)]) == text
+
+
+def test_every_layer_is_listed_with_its_class(
+    families: Families, artifact: ArtifactOf, probe: np.ndarray
+) -> None:
+    model = families["digits_cnn"]
+    frame = compare_layers(model, artifact("digits_cnn", "onnx"), probe).to_frame()
+    kinds = {layer.name: type(layer).__name__ for layer in model.layers}
+    assert dict(zip(frame.layer, frame.kind, strict=True)) == kinds
+
+
 def test_the_factor_decides(families: Families, artifact: ArtifactOf, probe: np.ndarray) -> None:
     path = artifact("digits_cnn", "onnx")
     assert not compare_layers(families["digits_cnn"], path, probe, factor=0.5).passed
@@ -371,7 +399,7 @@ def test_inputs_that_do_not_fit_are_refused(
         compare_layers(model, path, probe[0])
     with pytest.raises(InputError, match="expected dtype float32, got float64"):
         compare_layers(model, path, probe.astype(np.float64))
-    with pytest.raises(InputError, match="no rows"):
+    with pytest.raises(InputError, match=r"^the inputs have no rows\. Give at least one\.$"):
         compare_layers(model, path, probe[:0])
     with pytest.raises(InputError, match="one model takes 1 input"):
         compare_layers(model, artifact("two_branch", "onnx"), probe)
@@ -396,8 +424,10 @@ def test_a_file_that_cannot_run_is_refused(tmp_path: Path) -> None:
     loaded = onnx.load(export(model, tmp_path))
     loaded.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
     onnx.save(loaded, tmp_path / "fixed.onnx")
-    with pytest.raises(ArtifactError, match=r"ONNX Runtime cannot run it .*Expected: 1"):
+    with pytest.raises(ArtifactError, match=r"ONNX Runtime cannot run it .*Expected: 1") as caught:
         compare_layers(model, tmp_path / "fixed.onnx", np.ones((3, 4), np.float32))
+    remedy = "Convert the model again, and try the file with check_parity."
+    assert caught.value.remedy == remedy
 
 
 def test_a_model_without_a_graph_is_refused(artifact: ArtifactOf, probe: np.ndarray) -> None:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
+import sys
+import time
 from pathlib import Path
 
 import nbformat
 import pytest
+from bs4 import BeautifulSoup
 from IPython.core.inputtransformer2 import TransformerManager
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
@@ -17,7 +21,8 @@ import execute_notebooks
 import notebook_numbers
 import slides
 from chromium import npm_install, open_chromium
-from notebook_form import cells_of, tags
+from notebook_cells import cells_of, tags
+from process_memory import MemoryWatch
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -188,6 +193,16 @@ def test_a_deck_loads_nothing_but_reveal() -> None:
     assert "<title>lesson slides</title>" in html
 
 
+def test_a_deck_says_what_its_pictures_show() -> None:
+    alt = 'A "rising" line & a flat one'
+    shown = new_output(
+        "display_data", {"image/png": "iVBORw0KGgo"}, metadata={"image/png": {"alt": alt}}
+    )
+    notebook = new_notebook(cells=[new_code_cell("draw()", outputs=[shown])])
+    (image,) = BeautifulSoup(editions.deck(notebook, "lesson"), "html.parser").select("img")
+    assert image["alt"] == alt
+
+
 MEASURE = """() => [...document.querySelectorAll('.slides > section > section')].map(slide => {
   const {h, v} = Reveal.getIndices(slide);
   Reveal.slide(h, v);
@@ -278,6 +293,52 @@ def test_the_seconds_of_a_lesson_are_measured(
     lines = capsys.readouterr().out.splitlines()
     assert 0.5 <= float(lines[-1].split()[4]) <= float(re.search(r"runs (\d+)", lines[1])[1]) + 1
     assert (tmp_path / "lesson.ipynb").read_bytes() == before
+
+
+def binder_line(
+    folder: Path, source: str, limit_bytes: int, capsys: pytest.CaptureFixture[str]
+) -> tuple[bool, str]:
+    """Run one cell as on Binder; tell whether that was said to be right, and what was printed."""
+    notebook = new_notebook(cells=[new_code_cell(source)])
+    ran = notebook_numbers.run_as_on_binder("tiny", notebook, folder, limit_bytes)
+    return ran, capsys.readouterr().out
+
+
+on_linux = pytest.mark.skipif(sys.platform != "linux", reason="limits are set as on Linux alone")
+CHILD = "import subprocess, sys\nsubprocess.run([sys.executable, '-c', {!r}], check=True)"
+FILL = "import time; block = b'x' * 300_000_000; time.sleep(1)"
+
+
+@on_linux
+def test_binder_gives_one_core(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cores = os.sched_getaffinity(0)
+    only_one = "import os; assert len(os.sched_getaffinity(0)) == 1"
+    ran, line = binder_line(tmp_path, CHILD.format(only_one), 2 * 10**9, capsys)
+    assert (ran, "tiny: all cells ran" in line) == (True, True)
+    assert os.sched_getaffinity(0) == cores
+
+
+@on_linux
+def test_binder_stops_what_needs_more_memory(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What a child of the kernel needs counts too."""
+    with MemoryWatch() as watch:
+        time.sleep(1)
+    here = watch.peak_bytes
+    assert here > 0
+    ran, line = binder_line(tmp_path, CHILD.format(FILL), here + 1_000_000_000, capsys)
+    assert ran
+    peak = 1e6 * float(re.search(r"peak memory ([\d,]+) MB", line)[1].replace(",", ""))
+    assert 300_000_000 < peak - here < 700_000_000
+    ran, line = binder_line(tmp_path, CHILD.format(FILL), here + 250_000_000, capsys)
+    assert (ran, "tiny: KILLED" in line) == (False, True)
+
+
+@on_linux
+def test_binder_says_what_failed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    ran, line = binder_line(tmp_path, "raise ValueError('no such thing')", 2 * 10**9, capsys)
+    assert (ran, "FAILED" in line, "no such thing" in line) == (False, True, True)
 
 
 # The teacher's plan

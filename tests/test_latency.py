@@ -60,6 +60,15 @@ def test_percentiles_need_as_many_calls_as_loadgen_asks_for(percentile: float, c
     assert calls_needed(percentile) == calls
 
 
+@pytest.mark.parametrize(("percentile", "calls"), [(50, 11), (0.5, 2)])
+def test_other_percentiles_follow_the_same_rule(percentile: float, calls: int) -> None:
+    slower = 1 - percentile / 100
+    for number in (calls - 1, calls):  # at most one of them is slower, by the binomial formula
+        chance = (1 - slower) ** number + number * slower * (1 - slower) ** (number - 1)
+        assert (chance <= 0.01) == (number == calls)
+    assert calls_needed(percentile) == calls
+
+
 @pytest.mark.parametrize("percentile", [0, 100, -1])
 def test_the_ends_are_no_percentiles(percentile: float) -> None:
     with pytest.raises(ValueError, match=f"between 0 and 100, got {percentile}"):
@@ -86,7 +95,7 @@ def test_a_percentile_with_too_few_calls_is_left_out(percentile: float, calls: i
 def test_one_call_is_enough_for_a_median_and_none_is_not() -> None:
     summary = summarize(np.array([2500]))
     assert (summary.p50_us, summary.iqr_us, summary.p90_us) == (2.5, 0.0, None)
-    with pytest.raises(ValueError, match="at least one call, got none"):
+    with pytest.raises(ValueError, match=r"^nanoseconds: expected .* at least one call, got none$"):
         summarize(np.array([]))
 
 
@@ -119,11 +128,11 @@ def make_result(**changes: Any) -> LatencyResult:
     [
         ({}, None),
         ({"iqr_us": 11.0}, "noisy: the quartiles are 11% of the median apart"),
-        ({"cpu_per_wall": 1.2}, None),
+        ({"cpu_per_wall": 1.25}, None),  # the limit
         ({"cpu_per_wall": 1.3}, r"used 1.3 processors although 1 thread\(s\) were asked for"),
         ({"cpu_per_wall": 1.9, "threads": 2}, None),
-        ({"p50_us": 3.0, "iqr_us": 0.1}, None),
-        ({"p50_us": 1.0, "iqr_us": 0.1}, "so short that the call floor is 10% of it"),
+        ({"p50_us": 2.0, "iqr_us": 0.1}, None),  # the limit
+        ({"p50_us": 0.5, "iqr_us": 0.01}, "so short that the call floor is 20% of it$"),
     ],
 )
 def test_doubtful_results_come_with_a_warning(arguments: dict[str, Any], message: str) -> None:
@@ -140,31 +149,66 @@ def test_scenarios_have_the_names_of_loadgen() -> None:
     assert make_result(batch_size=2).scenario == "MultiStream"
 
 
+def words(text: str) -> list[str]:
+    """Return the lines of a text without the spaces that align a table."""
+    return [" ".join(line.split()) for line in text.splitlines()]
+
+
+REPORT = LatencyReport(
+    (
+        make_result(p50_us=1234.5, iqr_us=1.0),
+        make_result(batch_size=8, p90_us=None, iqr_us=20.0),
+    ),
+    (Failure("other", None, "it crashed"), Failure("it", 32, "no room")),
+    call_floor_us=0.1,
+    budget_s=2.0,
+    measured_s=2.1,
+    startup_s=3.0,
+    notes=("A note.",),
+)
+
+
 def test_a_report_shows_results_failures_and_terms() -> None:
-    report = LatencyReport(
-        (make_result(), make_result(batch_size=8, p90_us=None, iqr_us=20.0)),
-        (Failure("other", None, "it crashed"),),
-        call_floor_us=0.1,
-        budget_s=2.0,
-        measured_s=2.1,
-        startup_s=3.0,
-        notes=("A note.",),
-    )
-    text = repr(report)
-    assert "FAILED other: it crashed" in text
-    assert "Warning: it, batch size 8: noisy" in text
-    assert "An empty call takes 0.1 us, which every figure contains." in text
-    assert "Measured for 2.1 s (budget 2 s), after 3.0 s to start" in text
-    assert text.endswith("A note.")
-    assert "<li>FAILED other: it crashed</li>" in report._repr_html_()
-    frame = report.to_frame()
-    assert frame["scenario"].tolist() == ["SingleStream", "MultiStream"]
+    assert words(repr(REPORT)) == [
+        "candidate scenario batch_size p50_us p90_us p99_us iqr_us calls threads cpu_per_wall",
+        "it SingleStream 1 1,234 110 - 1 100 1 1",
+        "it MultiStream 8 100 - - 20 100 1 1",
+        "FAILED other: it crashed",
+        "FAILED it, batch size 32: no room",
+        "Warning: it, batch size 8: noisy: the quartiles are 20% of the median apart "
+        "(more than 10%)",
+        "An empty call takes 0.1 us, which every figure contains.",
+        "Measured for 2.1 s (budget 2 s), after 3.0 s to start and warm up the processes.",
+        "A note.",
+    ]
+
+
+def check_html(report: LatencyReport | ThroughputReport) -> None:
+    """Compare the table and the remarks in HTML with those in text."""
+    html, lines = report._repr_html_(), words(repr(report))
+    cells = re.findall("<t[hd]>(.*?)</t[hd]>", html)
+    assert cells == " ".join(lines[: 1 + len(report.results)]).split()
+    assert re.findall("<li>(.*?)</li>", html) == lines[1 + len(report.results) :]
+    assert html.endswith("</li></ul>")
+    assert re.sub("<li>.*?</li>", "", html).endswith("<ul></ul>")
+
+
+def test_a_report_in_html_says_the_same() -> None:
+    check_html(REPORT)
+
+
+def test_a_report_finds_results_and_says_why_one_is_missing() -> None:
+    frame = REPORT.to_frame()
     assert frame["p90_us"].isna().tolist() == [False, True]
-    assert report.result("it", 8).iqr_us == 20.0
+    assert REPORT.result("it").batch_size == 1
+    assert REPORT.result("it", 8).iqr_us == 20.0
     with pytest.raises(KeyError, match="not measured: other: it crashed"):
-        report.result("other")
-    with pytest.raises(KeyError, match="no result for 'it' at batch size 3; there are: 'it' at 1"):
-        report.result("it", 3)
+        REPORT.result("other")
+    with pytest.raises(KeyError, match="not measured: it, batch size 32: no room"):
+        REPORT.result("it", 32)
+    known = "no result for 'it' at batch size 3; there are: 'it' at 1, 'it' at 8"
+    with pytest.raises(KeyError, match=known):
+        REPORT.result("it", 3)
 
 
 def test_the_best_batch_size_has_the_highest_throughput() -> None:
@@ -172,11 +216,18 @@ def test_the_best_batch_size_has_the_highest_throughput() -> None:
         ThroughputResult(name, size, rate, 10, 1, 1.0)
         for name, size, rate in [("a", 1, 10.0), ("a", 8, 30.0), ("a", 32, 20.0), ("b", 1, 5.0)]
     )
-    report = ThroughputReport(results, (), 1.0, 1.0, 1.0)
+    report = ThroughputReport(results, (Failure("c", None, "it crashed"),), 1.0, 1.0, 1.0)
     assert [(each.candidate, each.batch_size) for each in report.best] == [("a", 8), ("b", 1)]
     assert report.to_frame()["best"].tolist() == [False, True, False, True]
     assert set(report.to_frame()["scenario"]) == {"Offline"}
     assert report.result("a", 32).rows_per_s == 20.0
+    with pytest.raises(KeyError, match="not measured: c: it crashed"):
+        report.result("c", 1)
+    assert words(repr(report))[:2] == [
+        "scenario candidate batch_size rows_per_s calls threads cpu_per_wall best",
+        "Offline a 1 10 10 1 1 False",
+    ]
+    check_html(report)
 
 
 # Order and timing of the visits

@@ -217,7 +217,7 @@ def test_jupyterlab_opens_the_first_notebook_on_this_machine_alone(clone: Clone)
     [
         (["student"], "tests/editions.py student"),
         (["slides", "SLIDES_ARGS=--reveal ../reveal"], "tests/editions.py slides --reveal"),
-        (["numbers", "NUMBERS_ARGS=--run"], "tests/notebook_numbers.py --run"),
+        (["numbers", "NUMBERS_ARGS=--binder"], "tests/notebook_numbers.py --binder"),
     ],
     ids=["student", "slides", "numbers"],
 )
@@ -226,6 +226,14 @@ def test_the_classroom_gets_its_editions(clone: Clone, arguments: list[str], com
     (line,) = clone.plan(*arguments).splitlines()
     assert line.startswith(f".venv/bin/python {command}")
     assert line.endswith("notebooks/*.ipynb")
+
+
+def test_every_cell_is_run_in_the_browser_when_asked_for(clone: Clone) -> None:
+    clone.add_environment("3.11")
+    (line,) = clone.plan("browser").splitlines()
+    assert line.startswith("EVERY_CELL_IN_THE_BROWSER=yes .venv/bin/python -m pytest")
+    assert (ROOT / line.split()[4]).is_file()
+    assert "EVERY_CELL_IN_THE_BROWSER" not in clone.plan("test")
 
 
 def test_the_lock_is_compiled_without_a_new_installation(clone: Clone) -> None:
@@ -243,27 +251,52 @@ def ci(clone: Clone) -> Clone:
     shutil.copytree(ROOT / ".ci", clone.path / ".ci")
     note = f'echo "$(id) $0 $*" >> "{clone.path}/calls"'
     clone.add_program("id", "echo 0")
-    clone.add_program("make", f'{note}; test "$1" = -n || exit 3; test -e "{clone.path}/usable"')
+    clone.add_program(
+        "make",
+        f"""{note}; case "$1" in
+            -n) test -e "{clone.path}/usable" ;;
+            test) test ! -e "{clone.path}/broken" || exit 3 ;;
+            *) exit 4 ;;
+        esac""",
+    )
     clone.add_program("apt-get", f'{note}; test "$1" = update || : > "{clone.path}/usable"')
     (clone.programs / "env").symlink_to(shutil.which("env") or "missing")
     return clone
 
 
-def ci_calls(ci: Clone) -> list[str]:
-    """Run the CI script, and list which programs it called."""
+def ci_calls(ci: Clone) -> tuple[int, list[str]]:
+    """Run the CI script; return its result, and which programs it called."""
     result = ci.make(".ci/run", program=shutil.which("bash") or "bash")
-    assert result.returncode == 3, result.stderr
-    calls = (ci.path / "calls").read_text().splitlines()
-    return [" ".join(Path(call.split()[1]).name.split() + call.split()[2:4]) for call in calls]
+    calls = [line.split() for line in (ci.path / "calls").read_text().splitlines()]
+    return result.returncode, [" ".join([Path(call[1]).name, *call[2:]]) for call in calls]
 
 
-def test_ci_installs_what_is_missing_and_passes_the_result_on(ci: Clone) -> None:
-    assert ci_calls(ci) == ["make -n test", "apt-get update", "apt-get install --yes", "make test"]
+INSTALL = "apt-get install --yes --no-install-recommends"
+
+
+def test_ci_installs_what_is_missing(ci: Clone) -> None:
+    packages = "make python3 python3-pip chromium npm"
+    _, calls = ci_calls(ci)
+    assert calls[:3] == ["make -n test", "apt-get update", f"{INSTALL} {packages}"]
+
+
+def test_ci_installs_a_browser_alone_on_a_machine_with_python(ci: Clone) -> None:
+    (ci.path / "usable").touch()
+    ci.add_program("npm", "exit 1")
+    assert f"{INSTALL} chromium" in ci_calls(ci)[1]
 
 
 def test_ci_installs_nothing_on_a_machine_that_is_ready(ci: Clone) -> None:
     (ci.path / "usable").touch()
-    assert ci_calls(ci) == ["make -n test", "make test"]
+    ci.add_program("npm", "exit 1")
+    ci.add_program("chromium", "exit 1")
+    assert ci_calls(ci) == (4, ["make -n test", "make test", "make browser"])
+
+
+def test_ci_ends_with_the_first_failure(ci: Clone) -> None:
+    (ci.path / "broken").touch()
+    result, calls = ci_calls(ci)
+    assert (result, calls[-1]) == (3, "make test")
 
 
 def test_ci_can_be_run() -> None:

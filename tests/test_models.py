@@ -107,6 +107,12 @@ def test_mobilenet_tells_images_and_seeds_apart(mobilenet: keras.Model) -> None:
     assert np.abs(other.predict_on_batch(images)[0] - first).max() > 1e-4
 
 
+def test_the_narrow_mobilenet_is_narrow() -> None:
+    narrow = models.build_mobilenet_v2(image_size=32, alpha=0.35, classes=10)
+    assert narrow.output_shape == (None, 10)
+    assert 350_000 < narrow.count_params() < 450_000
+
+
 def test_calibration_sets_the_statistics_and_puts_the_momentum_back(digits: Digits) -> None:
     model = models.build_residual()
     images = digits.train_images[:64]

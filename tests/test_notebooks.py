@@ -48,6 +48,11 @@ CLOSING = """## Choose
 
 ### Exercise 1: do it"""
 
+QUESTIONS = "\n\n".join(
+    f"**{number}.** Why?\n\n<details>\n<summary>Answer {number}</summary>\n\nFor `x`.\n\n</details>"
+    for number in (1, 2, 3)
+)
+
 ALT = "A blue line that rises from left to right."
 
 
@@ -85,6 +90,7 @@ def sound_notebook() -> NotebookNode:
     ]
     for number in range(14):
         cells += [new_markdown_cell("Look."), code_cell(f"print({number})", printed(str(number)))]
+    cells[QUIZ].source = QUESTIONS
     cells += [
         new_markdown_cell(CLOSING),
         code_cell("def answer():\n    raise NotImplementedError"),
@@ -103,7 +109,7 @@ def sound_notebook() -> NotebookNode:
     return new_notebook(cells=cells, metadata=metadata)
 
 
-PRINT, PICTURE, ERROR, MEASURED, CLOSE, STUB, CHECK, SOLUTION = 1, 3, 5, 7, 36, 37, 39, 41
+PRINT, PICTURE, ERROR, MEASURED, QUIZ, CLOSE, STUB, CHECK, SOLUTION = 1, 3, 5, 7, 34, 36, 37, 39, 41
 """Where the cells of `sound_notebook` are that a fault is planted in."""
 
 Plant = Callable[[NotebookNode], object]
@@ -177,7 +183,7 @@ FAULTS: dict[str, tuple[Callable[[NotebookNode], list[str]], Plant]] = {
     "too few cells": (form.check_sizes, lambda notebook: notebook.cells.__delitem__(slice(8, 14))),
     "too many cells": (
         form.check_sizes,
-        lambda notebook: notebook.cells.extend(new_markdown_cell("More.") for _ in range(52)),
+        lambda notebook: notebook.cells.extend(new_markdown_cell("More.") for _ in range(80)),
     ),
     "more code than prose": (
         form.check_sizes,
@@ -194,6 +200,25 @@ FAULTS: dict[str, tuple[Callable[[NotebookNode], list[str]], Plant]] = {
     "nothing to ignore": (form.check_tags, outputs(MEASURED)),
     "hidden from nbval": (form.check_tags, source(PRINT, "# NBVAL_IGNORE_OUTPUT\nprint(1)")),
     "little is compared": (form.check_compared, prints_little),
+    "two questions": (form.check_questions, without(QUIZ, QUESTIONS.split("\n\n**2")[0])),
+    "question without an answer": (form.check_questions, without(QUIZ, "For `x`.")),
+    "answer without a name": (form.check_questions, without(QUIZ, "<summary>Answer 2</summary>")),
+    "answer that is not hidden": (
+        form.check_questions,
+        source(QUIZ, QUESTIONS.replace("<details>", "<details open>", 1)),
+    ),
+    "answer that is not read as markdown": (
+        form.check_questions,
+        source(QUIZ, QUESTIONS.replace("</summary>\n", "</summary>", 1)),
+    ),
+    "questions after the exercises": (
+        form.check_questions,
+        lambda notebook: notebook.cells.append(notebook.cells.pop(QUIZ)),
+    ),
+    "four questions": (
+        form.check_questions,
+        lambda notebook: notebook.cells.append(new_markdown_cell(QUESTIONS.split("\n\n**2")[0])),
+    ),
     "stub missing": (form.check_solutions, lambda notebook: notebook.cells.__delitem__(STUB)),
     "stub that passes": (form.check_solutions, outputs(CHECK, printed("Passed: 42."))),
     "open solution": (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -326,6 +327,7 @@ def test_a_fault_at_one_batch_size_is_caught(
     report = check_parity(candidate, KerasRuntime(digits_cnn), probe, goldens["digits_cnn"])
     assert broken_rules(report) == ({"failure"} if error else BOTH)
     assert all(f.startswith("output, batch size 7: ") for f in report.findings)
+    assert [each.shape for each in report.comparisons] == [(32, 10), (28, 10), (32, 10)]
     assert not error or "(RuntimeError: no batch of seven)" in report.findings[0]
     passed = check_parity(candidate, KerasRuntime(digits_cnn), probe, batch_sizes=(1, 32))
     assert passed.passed
@@ -347,13 +349,22 @@ def test_all_rows_are_compared_at_the_largest_size(
     assert [each.shape[0] for each in report.comparisons] == [32, 28, 352]
 
 
+def test_the_tolerances_of_a_comparison_are_passed_on(
+    digits_cnn: keras.Model, probe: np.ndarray
+) -> None:
+    source, faulty = KerasRuntime(digits_cnn), change_bias("probabilities", 1e-3, 8)(digits_cnn)
+    assert not check_parity(faulty, source, probe).passed
+    assert check_parity(faulty, source, probe, atol=1.0).passed
+    assert check_parity(faulty, source, probe, rtol=1e9).passed
+
+
 def test_few_rows_and_wrong_rows(
     families: Families, feeds: dict[str, Any], probe: np.ndarray
 ) -> None:
     runtime = KerasRuntime(families["digits_cnn"])
     report = check_parity(runtime, runtime, probe[:3])
     assert [each.batch_size for each in report.comparisons] == [1, 3]
-    with pytest.raises(InputError, match="no rows"):
+    with pytest.raises(InputError, match=r"^the inputs have no rows\. Give at least one\.$"):
         check_parity(runtime, runtime, probe[:0])
     with pytest.raises(InputError, match="expected dtype float32, got float64"):
         check_parity(runtime, runtime, probe.astype(np.float64))
@@ -365,11 +376,14 @@ def test_few_rows_and_wrong_rows(
 
 def test_nothing_compared_is_an_error() -> None:
     empty = np.zeros((0, 10), np.float32)
-    with pytest.raises(ValueError, match="nothing was compared"):
-        compare_outputs(empty, empty)
-    with pytest.raises(ValueError, match="nothing was compared"):
-        compare_outputs({}, {})
-    with pytest.raises(ValueError, match="nothing was compared"):
+    message = (
+        r"^nothing was compared: there are no outputs, or they are empty\. "
+        r"Give at least one row of inputs\.$"
+    )
+    for nothing in (empty, {}, {"it": empty}):
+        with pytest.raises(ValueError, match=message):
+            compare_outputs(nothing, nothing)
+    with pytest.raises(ValueError, match=message):
         ParityReport(())
 
 
@@ -378,14 +392,22 @@ def test_outputs_are_matched_by_name_then_by_position() -> None:
     assert compare_outputs({"b": b, "a": a}, {"a": a, "b": b}).passed
     assert compare_outputs({"output_0": a, "output_1": b}, {"a": a, "b": b}).passed
     assert not compare_outputs({"output_0": b, "output_1": a}, {"a": a, "b": b}).passed
-    with pytest.raises(ValueError, match=r"the source has 2 output\(s\) \(a, b\), the candidate"):
-        compare_outputs(a, {"a": a, "b": b})
+    for golden, role in ((None, "candidate"), (a, "golden run")):
+        message = rf"^the source has 2 output\(s\) \(a, b\), the {role} has 1 \(output\)\. Compare "
+        with pytest.raises(ValueError, match=message):
+            compare_outputs(a if golden is None else {"a": a, "b": b}, {"a": a, "b": b}, golden)
+    with pytest.raises(ValueError, match=r"^the source has 1 .* candidate has 2 \(a, b\)\. Comp"):
+        compare_outputs({"a": a, "b": b}, a)
 
 
 def test_values_without_rounding_must_be_equal() -> None:
     for expected in (np.array([1, 2]), np.array([True, False]), np.array(["a", "b"])):
-        assert compare_outputs(expected.copy(), expected).passed
-        assert broken_rules(compare_outputs(expected[::-1], expected)) == {"exact"}
+        same = compare_outputs(expected.copy(), expected)
+        assert (same.passed, same.max_abs) == (True, 0.0)
+        swapped = compare_outputs(expected[::-1], expected)
+        assert broken_rules(swapped) == {"exact"}
+        assert np.isnan(swapped.max_abs)
+        assert "2 of 2 values differ" in swapped.findings[0]
     text, numbers = np.array(["a"]), np.ones(1, np.float32)
     assert broken_rules(compare_outputs(text, numbers)) == {"dtype", "exact"}
     assert broken_rules(compare_outputs(numbers, text)) == {"dtype", "exact"}
@@ -404,6 +426,9 @@ def test_not_finite_values_fail_on_either_side() -> None:
         report = compare_outputs(answer, expected, good)
         assert broken_rules(report) == {"finite"}
         assert np.isnan(report.max_abs)
+        for role, array in (("candidate", answer), ("source", expected)):
+            finding = f"output: 4 of 4 values of the {role} are NaN or infinite"
+            assert (finding in report.findings) == (not np.isfinite(array).all())
 
 
 def test_an_element_fails_only_if_both_tolerances_are_exceeded() -> None:
@@ -415,6 +440,52 @@ def test_an_element_fails_only_if_both_tolerances_are_exceeded() -> None:
     report = compare_outputs(expected + np.array([0, 0, 1e-3]), expected)
     assert broken_rules(report) == {"tolerance"}
     assert "1 of 3 values" in report.findings[0]
+
+
+def test_what_is_needed_counts_only_where_the_other_tolerance_is_exceeded() -> None:
+    expected = np.array([1000.0, 0.0, 0.0, 1.0])
+    given = expected + np.array([0.05, 5e-6, 0, 0])
+    with np.errstate(all="raise"):  # a zero is no reason for a warning
+        (found,) = compare_outputs(given, expected).comparisons
+    assert found.passed
+    assert found.max_abs == pytest.approx(0.05)
+    assert found.atol_needed == pytest.approx(5e-6)
+    assert found.rtol_needed == pytest.approx(5e-5)
+
+
+def test_a_tolerance_is_exceeded_beyond_its_limit_only() -> None:
+    expected = np.array([2.0])
+    (at_atol,) = compare_outputs(expected + 0.5, expected, atol=0.5, rtol=0.1).comparisons
+    assert (at_atol.passed, at_atol.atol_needed, at_atol.rtol_needed) == (True, 0.5, 0.0)
+    (at_rtol,) = compare_outputs(expected + 0.5, expected, atol=0.1, rtol=0.25).comparisons
+    assert (at_rtol.passed, at_rtol.atol_needed, at_rtol.rtol_needed) == (True, 0.0, 0.25)
+
+
+def test_a_failed_tolerance_says_what_would_have_passed() -> None:
+    report = compare_outputs(np.array([1.25, 2.0]), np.array([1.0, 2.0]), atol=0.1, rtol=0.2)
+    assert report.findings == (
+        "output: 1 of 2 values differ by more than atol 0.1 and rtol 0.2 "
+        "(atol 0.25 or rtol 0.25 would have passed)",
+    )
+
+
+@pytest.mark.parametrize(
+    ("shape", "flips"), [((5,), None), ((5, 1), None), ((2, 3, 1), None), ((5, 2), 5), ((0, 2), 0)]
+)
+def test_labels_need_at_least_two_scores(shape: tuple[int, ...], flips: int | None) -> None:
+    expected = np.zeros(shape)
+    expected[..., 0] = 1.0
+    pair = {"it": expected, "other": np.ones(1)}
+    (found, _) = compare_outputs({**pair, "it": expected[..., ::-1]}, pair).comparisons
+    assert found.label_flips == flips
+
+
+def test_labels_lie_along_the_last_axis() -> None:
+    expected = np.zeros((2, 3, 4))
+    expected[..., 1] = 1.0
+    report = compare_outputs(expected[..., ::-1], expected)
+    assert report.label_flips == 6
+    assert report.findings[1] == "output: 6 of 6 labels change"
 
 
 def test_changed_labels_are_counted() -> None:
@@ -475,7 +546,10 @@ def test_the_report_reads_well(digits_cnn: keras.Model, probe: np.ndarray) -> No
     assert list(report.to_frame()["batch_size"]) == [1, 7, 32]
     failed = check_parity(change_bias("probabilities", 1.0)(digits_cnn), runtime, probe)
     assert repr(failed).startswith("Parity FAILED: max abs difference 0.")
-    assert all(finding in repr(failed) for finding in failed.findings)
+    assert repr(failed).splitlines()[1:] == [f"  {finding}" for finding in failed.findings]
+    numbers = np.linspace(1, 2, 50)
+    with_golden = compare_outputs(numbers, numbers, numbers)
+    assert repr(with_golden) == "Parity PASSED: max abs difference 0, error ratio 1"
 
 
 # --- the golden run ----------------------------------------------------------------------------
@@ -567,7 +641,7 @@ def small_model(*parts: layers.Layer) -> keras.Model:
     x = y = keras.Input((4,))
     for part in parts:
         y = part(y)
-    return keras.Model(x, y)
+    return keras.Model(x, y, name="it")
 
 
 ROWS_OF_4 = np.random.default_rng(0).random((5, 4), np.float32)
@@ -599,22 +673,60 @@ def test_layers_with_code_or_state_have_a_golden_run(make: Callable[[], layers.L
     assert 0 < np.abs(golden - KerasRuntime(model)(ROWS_OF_4)).max() < 1e-5
 
 
+def test_whole_numbers_stay_whole_in_the_golden_run() -> None:
+    tokens = keras.Input((4,), dtype="int32")
+    model = keras.Model(tokens, layers.Dense(2)(layers.Embedding(7, 3)(tokens)))
+    inputs = np.arange(8, dtype=np.int32).reshape(2, 4) % 7
+    golden = float64_reference(model, inputs)
+    assert golden.dtype == np.float64
+    assert np.abs(golden - KerasRuntime(model)(inputs)).max() < 1e-6
+
+
+def own_loss(expected: Any, given: Any) -> Any:
+    """A function that no registry knows."""
+    return keras.ops.abs(expected - given)
+
+
+def test_a_nested_model_needs_none_of_its_training_settings() -> None:
+    """Keras itself leaves out those of the outer model only."""
+    inner = small_model(layers.Dense(3), layers.Dense(2))
+    inner.compile(loss=own_loss)
+    model = small_model(inner)
+    golden = float64_reference(model, ROWS_OF_4)
+    assert 0 < np.abs(golden - KerasRuntime(model)(ROWS_OF_4)).max() < 1e-5
+
+
 def adapted_lookup() -> keras.Model:
     lookup = layers.StringLookup()
     lookup.adapt(["red", "blue"])
     text = keras.Input((1,), dtype="string")
-    return keras.Model(text, layers.Embedding(4, 2)(lookup(text)))
+    return keras.Model(text, layers.Embedding(4, 2)(lookup(text)), name="it")
+
+
+NEEDS = (
+    r"Custom layers need get_config\(\), and build\(\) for the weights they create\. Lookup layers "
+    r"need their vocabulary as an argument\."
+)
 
 
 @pytest.mark.parametrize(
     ("make", "inputs", "message"),
     [
-        (lambda: small_model(WithoutConfig(2)), ROWS_OF_4, "Custom layers need get_config"),
-        (adapted_lookup, np.array([["red"]]), "Lookup layers need their vocabulary"),
+        (
+            lambda: small_model(WithoutConfig(2)),
+            ROWS_OF_4,
+            rf"'it' cannot be rebuilt and run in float64: .*WithoutConfig.*\. {NEEDS}",
+        ),
+        (
+            adapted_lookup,
+            np.array([["red"]]),
+            rf"'it' cannot be rebuilt and run in float64: .*\. {NEEDS}",
+        ),
         (
             lambda: small_model(FixedDtype()),
             ROWS_OF_4,
-            "still answers in .*'float32'",
+            r"the copy of 'it' in float64 still answers in \['float32'\]: a layer casts to a fixed "
+            r"dtype\. Compare without a golden run, or make the layer follow its dtype policy\.",
         ),
     ],
     ids=["no get_config", "adapted lookup", "fixed dtype"],
@@ -622,7 +734,7 @@ def adapted_lookup() -> keras.Model:
 def test_a_model_without_a_golden_run_says_why(
     make: Callable[[], keras.Model], inputs: np.ndarray, message: str
 ) -> None:
-    with pytest.raises(GoldenError, match=message) as caught:
+    with pytest.raises(GoldenError, match=f"^{message}$") as caught:
         float64_reference(make(), inputs)
     assert "\n" not in str(caught.value)
     assert keras.config.dtype_policy().name == "float32"
@@ -658,6 +770,41 @@ def test_the_floor_forgives_one_rounding_of_an_exact_source() -> None:
     one_rounding = golden * (1 + 2.0**-24)
     assert 1 < error_ratio(one_rounding, golden, golden) <= 2
     assert error_ratio(golden * (1 + 2.0**-20), golden, golden) > 2
+
+
+@pytest.mark.parametrize(
+    ("shape", "place"), [((32, 1000), (17,)), ((24, 1000), (999,)), ((40, 30, 40), (29, 7))]
+)
+def test_one_wrong_position_of_many_is_caught(
+    shape: tuple[int, ...], place: tuple[int, ...]
+) -> None:
+    random = np.random.default_rng(0)
+    golden = random.uniform(1, 2, shape)
+    source, given = (golden + 1e-6 * random.normal(size=shape) for _ in range(2))
+    report = compare_outputs(given, source, golden)
+    assert report.passed
+    given[:, *place] += 1e-5
+    report = compare_outputs(given, source, golden)
+    assert report.rmse_ratio is not None
+    assert report.rmse_ratio < 1.1
+    (finding,) = report.findings
+    assert re.fullmatch(
+        rf"output: at position {re.escape(str(place))} of the rows, the error against the float64 "
+        r"run is (8|9|10|11|12)\.?\d* times the source's own \(allowed: 5\)",
+        finding,
+    )
+    assert compare_outputs(given[:23], source[:23], golden[:23]).passed  # too few to judge by
+    one_axis = (array.ravel()[:1000] for array in (given, source, golden))
+    assert compare_outputs(*one_axis).passed  # each value is a row
+
+
+def test_a_position_may_be_as_rough_as_it_is_in_the_source() -> None:
+    random = np.random.default_rng(0)
+    golden = random.uniform(1, 2, (32, 1000))
+    roughness = np.full(1000, 1e-6)
+    roughness[3] = 3e-5
+    source, given = (golden + roughness * random.normal(size=golden.shape) for _ in range(2))
+    assert compare_outputs(given, source, golden).passed
 
 
 @pytest.mark.parametrize(
@@ -715,7 +862,10 @@ def test_a_real_size_model_with_noise_passes(
 def test_a_probe_that_cannot_fail_is_refused(
     digits_cnn: keras.Model, mobilenet: keras.Model, probe: np.ndarray
 ) -> None:
-    refused = "is the same for all"
+    refused = (
+        r"^the output '.*' is the same for all \d+ row\(s\), so it cannot show a fault\. Use at "
+        r"least two different inputs, and a trained or calibrated model\.$"
+    )
     with pytest.raises(ProbeError, match=refused):
         check_probe(digits_cnn, np.ones_like(probe))
     with pytest.raises(ProbeError, match=refused):
@@ -736,8 +886,42 @@ def test_a_damage_that_goes_unnoticed_is_named(digits_cnn: keras.Model, probe: n
     # In an image with one bright pixel in a corner, most of the first kernel meets only zeros.
     corner = np.zeros_like(probe)
     corner[:, 0, 0, 0] = np.linspace(0, 1e-3, len(corner))
-    with pytest.raises(ProbeError, match=r"largest weight of .*kernel.* without notice"):
+    message = (
+        r"^a damaged model passes on these 32 rows: the largest weight of \w+/conv_1/kernel"
+        r"(, \w+/\w+/kernel)* can be set to zero without notice\. "
+        r"Use more, and more varied, inputs: real ones if you have them\.$"
+    )
+    with pytest.raises(ProbeError, match=message):
         check_probe(digits_cnn, corner)
+
+
+def test_two_rows_can_be_enough() -> None:
+    report = check_probe(small_model(layers.Dense(2, name="dense")), ROWS_OF_4[:2])
+    assert (report.rows, report.damaged_tensors) == (2, ("dense/kernel",))
+
+
+def test_a_damage_within_the_tolerances_is_noticed_by_the_golden_run() -> None:
+    dense = layers.Dense(2, name="dense")
+    model = small_model(dense)
+    kernel = np.full((4, 2), 0.02, np.float32)
+    dense.set_weights([kernel, np.full(2, 1000.0, np.float32)])
+    answer = KerasRuntime(model)(ROWS_OF_4)
+    assert compare_outputs(answer + 0.02, answer).passed
+    assert check_probe(model, ROWS_OF_4).damaged_tensors == ("dense/kernel",)
+    with pytest.raises(ValueError, match="the golden run is not a run of the source"):
+        check_probe(model, ROWS_OF_4, golden=2.0 * answer)
+
+
+def test_rows_of_an_embedding_that_do_not_occur_are_no_fault() -> None:
+    tokens = keras.Input((4,), dtype="int32")
+    embedding = layers.Embedding(50, 3, name="embedding")
+    vectors = layers.Flatten()(embedding(tokens))
+    model = keras.Model(tokens, layers.Dense(2, name="dense")(vectors))
+    inputs = np.arange(20, dtype=np.int32).reshape(5, 4)
+    values = embedding.get_weights()[0]
+    values[49] = 9.0
+    embedding.set_weights([values])
+    assert check_probe(model, inputs).damaged_tensors == ("dense/kernel",)
 
 
 def test_what_cannot_be_damaged_is_refused(digits_cnn: keras.Model, probe: np.ndarray) -> None:
@@ -745,7 +929,9 @@ def test_what_cannot_be_damaged_is_refused(digits_cnn: keras.Model, probe: np.nd
         check_probe(small_model(layers.LayerNormalization()), ROWS_OF_4)
     broken = faulty_copy(digits_cnn)
     broken.get_layer("probabilities").bias.assign(np.full(10, np.nan))
-    with pytest.raises(ProbeError, match=r"the sound model itself fails: .*NaN"):
+    found = "output: 320 of 320 values of the {} are NaN or infinite"
+    message = "; ".join(found.format(role) for role in ("candidate", "source"))
+    with pytest.raises(ProbeError, match=f"^the sound model itself fails: {message}.$"):
         check_probe(broken, probe)
 
 

@@ -246,7 +246,7 @@ def test_the_links_lead_somewhere() -> None:
         ("(notebooks/overview.png)", "(notebooks/overvue.png)"),
         ("(#your-own-model)", "(#your-model)"),
         ("(Makefile)", "(makefile.txt)"),
-        ("in preparation", "[02](notebooks/02_no_such_lesson.ipynb)"),
+        ("[02](notebooks/02_tensorflow_graph.ipynb)", "[02](notebooks/02_no_such_lesson.ipynb)"),
         ("## Start", "![](notebooks/overview.png)"),
     ],
 )

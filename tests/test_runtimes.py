@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ import onnx
 import pytest
 import tensorflow as tf
 from keras import layers
+from onnx import helper
 
 from conftest import ArtifactOf, RunPython
 from helpers.runtimes import (
@@ -28,10 +30,16 @@ from helpers.runtimes import (
     load_saved_model,
     open_artifact,
 )
+from helpers.runtimes.keras_runtime import innermost_reason
 from routes import SUFFIXES, write_artifact
 
 Families = dict[str, keras.Model]
 RUNTIMES = {"keras": KerasRuntime, "h5": KerasRuntime, "onnx": OnnxRuntime, "tf2onnx": OnnxRuntime}
+NAMES = {
+    KerasRuntime: "Keras predict_on_batch",
+    OnnxRuntime: "ONNX Runtime",
+    SavedModelRuntime: "SavedModel",
+}
 
 
 def assert_same(given: Any, expected: Any) -> None:
@@ -44,7 +52,9 @@ def test_one_array_in_one_array_out(
     route: str, artifact: ArtifactOf, probe: np.ndarray, digits_cnn: keras.Model
 ) -> None:
     with open_artifact(artifact("digits_cnn", route)) as runtime:
-        assert isinstance(runtime, RUNTIMES.get(route, SavedModelRuntime))
+        kind = RUNTIMES.get(route, SavedModelRuntime)
+        assert isinstance(runtime, kind)
+        assert runtime.name == NAMES[kind]
         (spec,) = runtime.inputs
         assert (spec.shape, spec.dtype) == ((None, 8, 8, 1), "float32")
         assert [(y.shape, y.dtype) for y in runtime.outputs] == [((None, 10), "float32")]
@@ -90,6 +100,67 @@ def test_keras_methods(
         assert_same(array, expected[name])
 
 
+@pytest.mark.parametrize("method", get_args(KerasMethod))
+def test_the_method_that_was_asked_for_is_called(
+    method: KerasMethod, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x = keras.Input((4,))
+    model = keras.Model(x, layers.Dense(2)(x))
+    runtime = KerasRuntime(model, method)
+    called = []
+
+    def listen(name: str) -> None:
+        original = getattr(keras.Model, name)
+
+        def note(*given: Any, **more: Any) -> Any:
+            called.append(name)
+            return original(*given, **more)
+
+        monkeypatch.setattr(keras.Model, name, note)
+
+    listen("predict")
+    listen("predict_on_batch")
+    assert runtime(np.ones((3, 4), np.float32)).shape == (3, 2)
+    assert called == ([] if method == "call" else [method])
+
+
+class Watch(layers.Layer):
+    """Notes how many rows come in."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rows: list[int] = []
+
+    def call(self, x: Any) -> Any:
+        self.rows.append(x.shape[0])
+        return x
+
+
+def test_predict_takes_all_rows_at_once_and_says_nothing(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    x, watch = keras.Input((4,)), Watch()
+    model = keras.Model(x, watch(x))
+    model.compile(run_eagerly=True)
+    watch.rows.clear()
+    KerasRuntime(model, "predict")(np.ones((40, 4), np.float32))
+    assert list(watch.rows) == [40]  # by default, Keras would make two batches of them
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("method", get_args(KerasMethod))
+def test_augmentation_is_off(method: KerasMethod, probe: np.ndarray) -> None:
+    image = keras.Input((8, 8, 1))
+    model = keras.Model(image, layers.RandomFlip("horizontal", seed=0)(image))
+    np.testing.assert_array_equal(KerasRuntime(model, method)(probe), probe)
+
+
+def test_the_output_of_a_sequential_has_the_name_of_its_last_layer(
+    digits_cnn: keras.Model,
+) -> None:
+    assert [spec.name for spec in KerasRuntime(digits_cnn).outputs] == ["probabilities"]
+
+
 def test_an_unknown_method_is_refused(digits_cnn: keras.Model) -> None:
     with pytest.raises(ValueError, match=r"expected one of .*'predict_on_batch'.* got 'run'"):
         KerasRuntime(digits_cnn, "run")  # type: ignore[arg-type]
@@ -114,7 +185,9 @@ def test_lists_keep_their_order(route: str, tmp_path: Path) -> None:
         for answer, wanted in zip(answers, expected, strict=True):
             assert_same(answer, wanted)
         if route == "export":  # a signature's inputs have no order
-            with pytest.raises(InputError, match="expected a dict with the inputs alpha, zeta"):
+            message = "expected a dict with the inputs alpha, zeta, got list. The inputs of a "
+            message += "SavedModel signature have names but no order."
+            with pytest.raises(InputError, match=f"^{message}$"):
                 runtime([zeta, alpha])
         else:
             by_order = list(runtime([zeta, alpha]).values())
@@ -135,6 +208,43 @@ def test_saved_model_outputs_are_in_natural_order(tmp_path: Path) -> None:
     path = write_many(many_outputs(), "export", tmp_path)
     names = [spec.name for spec in load_saved_model(path).outputs]
     assert names == [f"output_{n}" for n in range(12)]
+
+
+def test_saved_model_inputs_are_in_natural_order(tmp_path: Path) -> None:
+    names = [f"x_{n}" for n in range(12)]
+    specs = [tf.TensorSpec([None], tf.float32, name=name) for name in names]
+    module = tf.Module()
+    module.total = tf.function(lambda *parts: tf.add_n(parts), input_signature=specs)
+    tf.saved_model.save(module, str(tmp_path), signatures=module.total)
+    assert [spec.name for spec in load_saved_model(tmp_path).inputs] == names
+
+
+def test_a_saved_model_for_any_shape(tmp_path: Path) -> None:
+    module = tf.Module()
+    signature = [tf.TensorSpec(None, tf.float32, name="x")]
+    module.twice = tf.function(lambda x: 2 * x, input_signature=signature)
+    tf.saved_model.save(module, str(tmp_path), signatures=module.twice)
+    runtime = load_saved_model(tmp_path)
+    assert str(runtime.inputs[0]) == "x: float32 (any shape)"
+    assert runtime(np.ones((1, 2, 3), np.float32)).tolist() == [[[2, 2, 2], [2, 2, 2]]]
+
+
+def test_element_types_of_onnx_have_their_numpy_names(tmp_path: Path) -> None:
+    kinds = {"float32": 1, "uint8": 2, "int64": 7, "string": 8, "bool": 9, "float64": 11}
+    ends = {
+        side: [helper.make_tensor_value_info(f"{side}_{k}", n, ["n"]) for k, n in kinds.items()]
+        for side in ("in", "out")
+    }
+    nodes = [helper.make_node("Identity", [f"in_{kind}"], [f"out_{kind}"]) for kind in kinds]
+    nodes.append(helper.make_node("SequenceConstruct", ["in_int64"], ["list"]))
+    ends["out"].append(helper.make_tensor_sequence_value_info("list", 7, None))
+    graph = helper.make_graph(nodes, "kinds", ends["in"], ends["out"])
+    opset = [helper.make_opsetid("", 17)]
+    path = tmp_path / "kinds.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=8), path)
+    runtime = load_onnx(path)
+    assert [spec.dtype for spec in runtime.inputs] == list(kinds)
+    assert [spec.dtype for spec in runtime.outputs] == [*kinds, "seq(tensor(int64))"]
 
 
 def test_a_layer_that_is_called_twice_gives_two_outputs() -> None:
@@ -159,15 +269,28 @@ def test_one_input_in_any_structure(form: str, method: KerasMethod) -> None:
     assert [spec.name for spec in (*runtime.inputs, *runtime.outputs)] == ["x", "y"]
 
 
+def test_a_runtime_describes_itself() -> None:
+    inputs = [keras.Input((4,), name="a"), keras.Input((2,), name="b", dtype="int32")]
+    outputs = [layers.Dense(3, name="c")(inputs[0]), layers.Flatten(name="d")(inputs[1])]
+    assert repr(KerasRuntime(keras.Model(inputs, outputs), "predict")) == (
+        "KerasRuntime('Keras predict', inputs: a: float32 (n, 4); b: int32 (n, 2), "
+        "outputs: c: float32 (n, 3); d: int32 (n, 2))"
+    )
+
+
 def test_models_that_cannot_be_called_by_name_are_refused() -> None:
     class Subclassed(keras.Model):
         def call(self, x: Any) -> Any:
             return x
 
-    with pytest.raises(InputError, match=r"does not state its inputs.*Wrap it"):
-        KerasRuntime(Subclassed())
+    wrap = "Wrap it: inputs = keras.Input(shape); keras.Model(inputs, model(inputs))."
+    message = "the model 'it' does not state its inputs, as subclassed models do not."
+    with pytest.raises(InputError, match=f"^{re.escape(f'{message} {wrap}')}$"):
+        KerasRuntime(Subclassed(name="it"))
     x = keras.Input((4,))
-    with pytest.raises(InputError, match=r"\['deep'\] hold more than one tensor each"):
+    flat = "Give the model flat inputs and outputs: one tensor, a list or a dict."
+    message = f"['deep'] hold more than one tensor each. {flat}"
+    with pytest.raises(InputError, match=f"^{re.escape(message)}$"):
         KerasRuntime(keras.Model(x, {"deep": [layers.Dense(1)(x)], "flat": layers.Dense(1)(x)}))
 
 
@@ -322,8 +445,35 @@ def test_signatures_of_other_names(tmp_path: Path) -> None:
     runtime = load_saved_model(tmp_path, signature="double")
     assert runtime(np.ones(3, np.float32)).tolist() == [2, 2, 2]
     for signature in ("serving_default", "treble"):
-        with pytest.raises(ArtifactError, match=rf"no signature '{signature}' \(it has: double\)"):
+        with pytest.raises(ArtifactError) as caught:
             load_saved_model(tmp_path, signature)
+        assert caught.value.path == tmp_path
+        assert caught.value.finding == f"it has no signature '{signature}' (it has: double)"
+        assert caught.value.remedy == (
+            "Name one of them with signature=..., or export the model with `model.export(folder)`, "
+            "which writes 'serving_default'."
+        )
+
+
+def test_several_signatures_are_listed_in_order(tmp_path: Path) -> None:
+    doubler = Doubler()
+    names = ("second", "first")
+    tf.saved_model.save(doubler, str(tmp_path), signatures=dict.fromkeys(names, doubler.double))
+    with pytest.raises(ArtifactError, match=r"'serving_default' \(it has: first, second\)"):
+        load_saved_model(tmp_path)
+
+
+def test_an_operation_that_this_tensorflow_does_not_have(tmp_path: Path) -> None:
+    doubler = Doubler()
+    tf.saved_model.save(doubler, str(tmp_path), signatures=doubler.double)
+    graph = tmp_path / "saved_model.pb"
+    graph.write_bytes(graph.read_bytes().replace(b"Mul", b"Nul"))
+    with pytest.raises(ArtifactError, match=r"Op type not registered 'Nul'") as caught:
+        load_saved_model(tmp_path)
+    assert "\n" not in caught.value.finding
+    assert caught.value.remedy == (
+        "Import the package that brings this operation, or install a newer TensorFlow."
+    )
 
 
 def test_no_signature_at_all(tmp_path: Path) -> None:
@@ -344,8 +494,10 @@ def test_no_signature_at_all(tmp_path: Path) -> None:
 def test_the_wrong_loader_names_the_kind(
     load: Callable[[Path], Runtime], route: str, message: str, artifact: ArtifactOf
 ) -> None:
-    with pytest.raises(ArtifactError, match=f"{message}. Use open_artifact"):
-        load(artifact("digits_cnn", route))
+    path = artifact("digits_cnn", route)
+    with pytest.raises(ArtifactError) as caught:
+        load(path)
+    assert str(caught.value) == f"{path}: {message}. Use open_artifact(path)."
 
 
 @pytest.mark.parametrize("route", ["keras", "h5", "export", "onnx"])
@@ -366,6 +518,22 @@ def test_relative_path_with_spaces_and_unicode(
     relative = path.relative_to(tmp_path)
     with open_artifact(str(relative) if as_text else relative) as runtime:
         assert runtime(probe).shape == (32, 10)
+
+
+def test_a_file_is_opened_for_inference_by_the_method_that_was_asked_for(
+    artifact: ArtifactOf,
+) -> None:
+    runtime = load_keras(artifact("digits_cnn", "keras"), "call")
+    assert runtime.name == "Keras call"
+    assert not runtime.model.compiled
+
+
+def test_of_a_keras_error_the_innermost_line_is_the_reason() -> None:
+    found = "Exception encountered: "
+    text = f"Outer.\n\n{found}Inner.\n\n{found}No class 'Twice' here...\nFull config: {{}}"
+    assert innermost_reason(ValueError(text)) == "No class 'Twice' here"
+    assert innermost_reason(ValueError("Without a wrapper.")) == "Without a wrapper"
+    assert innermost_reason(KeyError()) == "KeyError"
 
 
 def test_custom_objects_are_passed_on(tmp_path: Path) -> None:
@@ -393,6 +561,12 @@ def test_onnx_threads_are_what_was_asked_for(artifact: ArtifactOf) -> None:
     options = runtime._model.get_session_options()
     assert options.intra_op_num_threads == 2
     assert options.get_session_config_entry("session.intra_op.allow_spinning") == "1"
+    levels = onnxruntime.GraphOptimizationLevel
+    assert options.graph_optimization_level == levels.ORT_ENABLE_ALL
+    options = load_onnx(path, optimization="enable_basic")._model.get_session_options()
+    assert options.graph_optimization_level == levels.ORT_ENABLE_BASIC
+    with pytest.raises(ValueError, match=r"optimization: expected one of disable_all, .* 'fast'"):
+        load_onnx(path, optimization="fast")
     own = onnxruntime.SessionOptions()
     own.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options = load_onnx(path, session_options=own)._model.get_session_options()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import keras
@@ -14,9 +15,10 @@ import pytest
 from helpers.artifacts import ArtifactError
 from helpers.digits import Digits
 from helpers.latency import Candidate
-from helpers.models import build_digits_cnn, build_lstm
+from helpers.models import build_digits_cnn, build_lstm, build_residual
 from helpers.plots import plot_scorecard
 from helpers.scorecard import Scorecard, read_traits, scorecard
+from helpers.size import artifact_size
 from helpers.tensors import InputError
 
 QUICK = {"budget_s": 0.5, "cold_starts": 1, "batch_sizes": (1, 4), "progress": False}
@@ -56,6 +58,16 @@ def test_verdicts_tell_right_from_wrong(card: Scorecard) -> None:
     assert card.table.loc["keras", "max_abs"] == 0
     assert card.table.loc["onnx", "error_ratio"] < 2
     assert any(note.startswith("other weights, ") for note in card.notes)
+
+
+def test_notes_of_the_measurement_reach_the_scorecard(
+    digits_cnn: keras.Model, digits: Digits, folder: Path
+) -> None:
+    few = {**QUICK, "batch_sizes": (4,)}
+    card = scorecard(digits_cnn, {"it": folder / "model.onnx"}, digits.test_images[:2], **few)
+    assert card.latency.notes
+    assert set(card.latency.notes) <= set(card.notes)
+    assert "repeated to fill larger batches" in repr(card)
 
 
 def test_costs_point_the_known_way(card: Scorecard) -> None:
@@ -154,6 +166,12 @@ def test_traits_of_each_kind(digits_cnn: keras.Model, digits: Digits, tmp_path: 
     resumes = {name: read_traits(tmp_path / name).resumes_training
                for name in ("first.keras", "model.h5", "after_h5.keras")}  # fmt: skip
     assert resumes == {"first.keras": True, "model.h5": False, "after_h5.keras": False}
+    weighed = artifact_size(tmp_path / "first.keras")
+    assert read_traits(tmp_path / "first.keras", weighed).resumes_training
+    nothing = replace(weighed, optimizer_bytes=0)  # what is known is not measured again
+    assert not read_traits(tmp_path / "first.keras", nothing).resumes_training
+    build_residual().save(tmp_path / "functional.keras")
+    assert not read_traits(tmp_path / "functional.keras").needs_your_code
     assert read_traits(tmp_path / "lambda.keras").needs_your_code
     assert not read_traits(tmp_path / "model.h5").needs_your_code
 

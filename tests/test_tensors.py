@@ -98,6 +98,11 @@ def test_a_wrong_shape_is_named(given_shape: tuple[int, ...], message: str) -> N
         name_arrays(np.zeros(given_shape, np.float32), [IMAGE])
 
 
+def test_a_missing_batch_axis_is_named_where_the_batch_is_fixed() -> None:
+    with pytest.raises(InputError, match=r"got \(4,\)\. The batch axis is missing: use array\["):
+        name_arrays(np.zeros(4, np.float32), [TensorSpec("one", (1, 4), "float32")])
+
+
 def test_names_and_numbers_that_do_not_match() -> None:
     image, profile = np.zeros((1, 8, 8, 1), np.float32), np.zeros((1, 8), np.float32)
     both = [IMAGE, PROFILE]
@@ -105,7 +110,8 @@ def test_names_and_numbers_that_do_not_match() -> None:
         name_arrays({"image": image, "photo": profile}, both)
     with pytest.raises(InputError, match=r"missing \[\], unknown \['extra'\]"):
         name_arrays({"image": image, "profile": profile, "extra": image}, both)
-    with pytest.raises(InputError, match=r"expected 2 input\(s\), got 1.*image: float32"):
+    takes = r"The model takes image: float32 \(n, 8, 8, 1\); profile: float32 \(n, 8\)\."
+    with pytest.raises(InputError, match=rf"^expected 2 input\(s\), got 1\. {takes}$"):
         name_arrays(image, both)
     with pytest.raises(InputError, match=r"expected 2 input\(s\), got 3"):
         name_arrays([image, profile, profile], both)
@@ -114,7 +120,11 @@ def test_names_and_numbers_that_do_not_match() -> None:
 
 
 def test_what_is_no_array() -> None:
-    with pytest.raises(InputError, match="expected a NumPy array of float32"):
+    message = (
+        r"^input 'profile': expected a NumPy array of float32 \(n, 8\), got list\. "
+        r"Convert it with np\.asarray\(values, dtype=\.\.\.\)\.$"
+    )
+    with pytest.raises(InputError, match=message):
         name_arrays([[0.0] * 8], [PROFILE])
     with pytest.raises(InputError, match="expected NumPy arrays, got str"):
         name_arrays("image.png", [PROFILE])  # type: ignore[arg-type]
@@ -161,14 +171,23 @@ def test_renaming_keeps_names_that_agree() -> None:
 def test_renaming_refuses_to_guess() -> None:
     arrays = {"a": np.zeros((1, 2), np.float32), "b": np.ones((1, 2), np.float32)}
     specs = [TensorSpec(name, (None, 2), "float32") for name in "ab"]
-    with pytest.raises(InputError, match="cannot tell which input is which"):
+    ours = r"a: float32 \(n, 2\); b: float32 \(n, 2\)"
+    theirs = r"x: float32 \(n, 2\); y: float32 \(n, 2\)"
+    message = rf"^cannot tell which input is which: {ours} against {theirs}\. Export with the same "
+    with pytest.raises(InputError, match=message):
         rename_arrays(arrays, specs, [TensorSpec(n, (None, 2), "float32") for n in "xy"])
     with pytest.raises(InputError, match="cannot tell which input is which"):
         rename_arrays(
             arrays, specs, [TensorSpec("x", (None, 2), "float32"), TensorSpec("y", (3,), "int64")]
         )
-    with pytest.raises(InputError, match=r"one model takes 2 input\(s\), the other 1"):
-        rename_arrays(arrays, specs, specs[:1])
+    one = r"x: float32 \(n, 2\)"
+    message = rf"^one model takes 2 input\(s\), the other 1: {ours} against {one}\.$"
+    with pytest.raises(InputError, match=message):
+        rename_arrays(arrays, specs, [TensorSpec("x", (None, 2), "float32")])
+    message = rf"^one model takes 1 input\(s\), the other 2: {one} against {theirs}\.$"
+    x, y = (TensorSpec(name, (None, 2), "float32") for name in "xy")
+    with pytest.raises(InputError, match=message):
+        rename_arrays({"x": arrays["a"]}, [x], [x, y])
 
 
 @given(st.integers(0, 6), st.integers(0, 6))

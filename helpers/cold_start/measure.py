@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -68,43 +68,51 @@ def compare_cold_starts(
         )
     if repeats < 1:
         raise ValueError(f"repeats: expected a whole number from 1 on, got {repeats!r}")
-    runs: dict[str, list[ColdStartRun]] = {name: [] for name in candidates}
-    failures: dict[str, str] = {}
     with (
         tempfile.TemporaryDirectory(prefix="helpers_cold_start_") as folder,
         Progress(progress) as line,
     ):
         path = Path(folder, "inputs.npz")
         rows = None if inputs is None else save_inputs(path, inputs)
-        rounds = repeats + warm_up
-        for number, name in _turns(list(candidates), rounds, seed):
-            if name in failures:
-                continue
-            line.show(f"cold start of {name}, run {number + 1}", number / rounds)
-            try:
-                run = _run_once(as_candidate(candidates[name]), path, rows)
-            except (ArtifactError, WorkerError) as error:
-                failures[name] = str(error)
-                continue
-            if number >= warm_up:
-                runs[name].append(run)
+        turns = _turns(list(candidates), repeats + warm_up, seed)
+        runs, failures = _run_all(candidates, turns, path, rows, line)
     state = "warm" if warm_up else "unknown"
+    measured = {name: tuple(found[warm_up:]) for name, found in runs.items()}
     return ColdStartReport(
-        tuple(
-            ColdStart(name, tuple(found), state)
-            for name, found in runs.items()
-            if name not in failures
-        ),
-        failures,
+        tuple(ColdStart(name, found, state) for name, found in measured.items()), failures
     )
 
 
-def _turns(names: list[str], rounds: int, seed: int) -> Iterator[tuple[int, str]]:
+def _run_all(
+    candidates: Mapping[str, Candidate | str | Path],
+    turns: Sequence[tuple[int, str]],
+    inputs: Path,
+    rows: int | None,
+    line: Progress,
+) -> tuple[dict[str, list[ColdStartRun]], dict[str, str]]:
+    """Return the runs of the candidates that answered each time, and why the others did not."""
+    runs: dict[str, list[ColdStartRun]] = {name: [] for name in candidates}
+    failures: dict[str, str] = {}
+    for done, (number, name) in enumerate(turns):
+        if name in failures:
+            continue
+        line.show(f"cold start of {name}, run {number + 1}", done / len(turns))
+        try:
+            runs[name].append(_run_once(as_candidate(candidates[name]), inputs, rows))
+        except (ArtifactError, WorkerError) as error:
+            failures[name] = str(error)
+            del runs[name]
+    return runs, failures
+
+
+def _turns(names: list[str], rounds: int, seed: int) -> list[tuple[int, str]]:
     """Return the number of a round and a name: every name once in each round, in random order."""
     random = np.random.default_rng(seed)
-    for number in range(rounds):
-        for index in random.permutation(len(names)):
-            yield number, names[index]
+    return [
+        (number, names[index])
+        for number in range(rounds)
+        for index in random.permutation(len(names))
+    ]
 
 
 def _run_once(candidate: Candidate, inputs: Path, rows: int | None) -> ColdStartRun:

@@ -1,0 +1,80 @@
+"""The memory of a process and of all that it started, watched and limited as Binder does."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Self
+
+PROC = Path("/proc")
+INTERVAL_S = 0.1
+
+
+def process_tree(root: int) -> list[int]:
+    """List a process and its descendants."""
+    children: dict[int, list[int]] = {}
+    for path in PROC.glob("[0-9]*/stat"):
+        with suppress(OSError):  # it has ended since
+            # The name in brackets may hold anything; the state and the parent follow it.
+            parent = int(path.read_text().rpartition(")")[2].split()[1])
+            children.setdefault(parent, []).append(int(path.parent.name))
+    tree = [root]
+    for process in tree:
+        tree += children.get(process, [])
+    return tree
+
+
+def proportional_bytes(processes: list[int]) -> int:
+    """Add up the proportional memory (PSS): what processes share is counted once."""
+    total = 0
+    for process in processes:
+        with suppress(OSError):  # it has ended since
+            lines = (PROC / str(process) / "smaps_rollup").read_text().splitlines()
+            total += sum(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+    return total * 1024
+
+
+class MemoryWatch:
+    """Sample the memory of this process and its descendants; above a limit, kill the new ones.
+
+    Attributes:
+        limit_bytes: no limit when None.
+        peak_bytes: the largest sum that was seen.
+        peak_s: when, in seconds after the start.
+        killed: whether the limit was passed.
+    """
+
+    def __init__(self, limit_bytes: int | None = None) -> None:
+        self.limit_bytes = limit_bytes
+        self.peak_bytes = 0
+        self.peak_s = 0.0
+        self.killed = False
+        self._older: set[int] = set()
+        self._end = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._older = set(process_tree(os.getpid()))
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._end.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        start = time.monotonic()
+        while not self._end.wait(INTERVAL_S):
+            tree = process_tree(os.getpid())
+            total = proportional_bytes(tree)
+            if total > self.peak_bytes:
+                self.peak_bytes, self.peak_s = total, time.monotonic() - start
+            if self.limit_bytes is not None and total > self.limit_bytes:
+                self.killed = True
+                for process in set(tree) - self._older:
+                    with suppress(ProcessLookupError):
+                        os.kill(process, signal.SIGKILL)
