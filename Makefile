@@ -49,7 +49,7 @@ lab: $(READY) ## open the first notebook in JupyterLab (LAB_ARGS="--no-browser -
 		$(if $(filter 0,$(shell id -u)),--allow-root) $(LAB_ARGS)
 
 test: lint ## check everything: style, helpers, environment, every cell of every notebook
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 lint: $(READY) ## check style and format, notebooks included
 	$(BIN)/python -m ruff check
@@ -74,7 +74,7 @@ benchmark: $(READY) ## prove the measurements: parity matrix, A/A, pyperf, ratio
 	$(BIN)/python tests/benchmarks/bench_parity.py
 	$(BIN)/python tests/benchmarks/bench_latency.py
 
-mutation: $(READY) ## change the helpers on purpose and see a test fail (hours; TARGETS=latency)
+mutation: $(READY) ## change the helpers on purpose and see a test fail (20 to 40 minutes; TARGETS=latency)
 	$(BIN)/python tests/benchmarks/mutation.py $(TARGETS)
 
 # An environment that is out of date will do: only uv is needed.
