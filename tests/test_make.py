@@ -154,7 +154,7 @@ def test_a_python_is_asked_for_by_its_path(clone: Clone) -> None:
 def test_the_second_time_installs_nothing(clone: Clone) -> None:
     clone.add_environment("3.11")
     plan = clone.plan("test").splitlines()
-    tools = ["ruff check", "ruff format --check", "pytest"]
+    tools = ["ruff check", "ruff format --check", "pytest --numprocesses 2 --dist loadfile"]
     assert plan == [f".venv/bin/python -m {tool}" for tool in tools]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 import time
 from pathlib import Path
@@ -25,9 +26,10 @@ def fake_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A program on the PATH with the name and the flags of TensorFlow Serving."""
     folder = tmp_path / "bin"
     folder.mkdir()
-    source = (Path(__file__).parent / "fake_model_server.py").read_text()
+    command = shlex.join([sys.executable, str(Path(__file__).parent / "fake_model_server.py")])
     program = folder / "tensorflow_model_server"
-    program.write_text(f"#!{sys.executable}\n{source}")
+    # Not the interpreter after "#!": its path may hold spaces.
+    program.write_text(f'#!/bin/sh\nexec {command} "$@"\n')
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
     return program
