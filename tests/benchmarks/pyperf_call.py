@@ -15,6 +15,7 @@ import pyperf
 
 from helpers.workers.channel import open_requested
 from helpers.workers.inputs import load_inputs, prepare_batch
+from helpers.workers.timing import keep_to_processors
 
 
 def main() -> None:
@@ -27,6 +28,8 @@ def main() -> None:
     call = None  # the process that only starts the worker opens nothing
     if options.worker:
         request = json.loads(Path(options.request).read_text())
+        # Before TensorFlow starts its threads: pyperf's --affinity would come too late for them.
+        keep_to_processors(request["candidate"]["threads"])
         runtime, _, _ = open_requested(request["candidate"])
         call = prepare_batch(runtime, load_inputs(request["inputs"]), request["batch_size"])
     runner.bench_func("call", call)

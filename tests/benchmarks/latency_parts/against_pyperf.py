@@ -70,6 +70,6 @@ def _pyperf_p50_us(bench: Bench, candidate: Candidate, batch_size: int) -> float
     values = max(int(1000 * bench.scale), 100)
     command = [sys.executable, str(PYPERF_CALL), str(request), "--output", str(output)]
     command += ["--copy-env", "--processes", "1", "--warmups", "100", "--loops", "1"]
-    command += ["--values", str(values), f"--affinity={max(os.sched_getaffinity(0))}"]
+    command += ["--values", str(values)]
     subprocess.run(command, check=True, capture_output=True, env=environment)
     return 1e6 * float(np.median(pyperf.Benchmark.load(str(output)).get_values()))
