@@ -10,14 +10,18 @@ from typing import Any
 import keras
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from keras import layers
 from onnx import numpy_helper
 
 from conftest import ArtifactOf
 from helpers.artifacts import ArtifactError
-from helpers.parity import LayerComparison, LayerReport, compare_layers
+from helpers.parity import GoldenError, LayerComparison, LayerReport, compare_layers
+from helpers.parity.compare import error_ratio
+from helpers.parity.layer_graphs import Step, keras_steps, only_consumer, tensors_by_step
 from helpers.parity.layer_report import shortened
+from helpers.parity.layers import _judge, _match
 from helpers.tensors import InputError
 from routes import call_once, write_artifact
 
@@ -309,6 +313,221 @@ def test_a_layer_with_several_outputs_is_listed(tmp_path: Path) -> None:
     assert report.layers[1].includes == ("lstm",)
 
 
+# --- the steps of a model and their tensors ----------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def branches() -> keras.Model:
+    """Two calls of `dense`; the second, which `norm` alone takes, goes on to one of two outputs."""
+    x = keras.Input((4,), name="x")
+    dense = layers.Dense(4, name="dense")
+    first = dense(x)
+    norm = layers.BatchNormalization(name="norm")(dense(first))
+    return keras.Model(x, [layers.Add(name="sum")([first, norm]), norm], name="net")
+
+
+def test_the_steps_know_their_parents_and_which_of_them_answer(branches: keras.Model) -> None:
+    found = [(s.name, s.layer, s.kind, s.parents, s.exposed) for s in keras_steps(branches)]
+    assert found == [
+        ("dense", "dense", "Dense", (), False),
+        ("dense (call 2)", "dense", "Dense", ("dense",), False),
+        ("norm", "norm", "BatchNormalization", ("dense (call 2)",), True),
+        ("sum", "sum", "Add", ("dense", "norm"), True),
+    ]
+
+
+def test_a_step_has_an_only_consumer_when_nothing_else_takes_it(branches: keras.Model) -> None:
+    steps = keras_steps(branches)
+    first, second, norm, last = steps
+    assert only_consumer(second, steps) is norm
+    assert only_consumer(first, steps) is None  # two layers take it
+    assert only_consumer(norm, steps) is None  # `sum` takes it, but it is an output as well
+    assert only_consumer(last, steps) is None
+
+
+@pytest.mark.parametrize(
+    ("constants", "step"),
+    [
+        ({"net/dense/kernel": (4, 4)}, "dense"),
+        # Of two constants of unrelated layers, the largest decides, not the first by name or place.
+        ({"net/sum/shared": (4,), "net/dense/kernel": (4, 4)}, "dense"),
+        ({"net/dense/shared": (4,), "net/sum/kernel": (4, 4)}, "sum"),
+        # The only consumer was folded into the layer of the kernel.
+        ({"net/dense_1/kernel": (4, 4), "net/norm/offset": (4,)}, "norm"),
+        # `sum` is not the only one that takes `dense`, so it cannot have been folded into it.
+        ({"net/dense/kernel": (4, 4), "net/sum/offset": (4,)}, "dense"),
+        ({"net/norm/epsilon": ()}, None),
+        ({"elsewhere/kernel": (4, 4)}, None),
+        ({}, None),
+    ],
+)
+def test_a_node_without_a_path_belongs_to_the_layer_of_its_kernel(
+    constants: dict[str, tuple[int, ...]], step: str | None, branches: keras.Model
+) -> None:
+    graph = onnx.GraphProto()
+    graph.initializer.extend(
+        numpy_helper.from_array(np.ones(shape, np.float32), name)
+        for name, shape in constants.items()
+    )
+    # The other call of the layer, so that the file has both.
+    graph.node.append(onnx.helper.make_node("Relu", ["x"], ["net/dense/y"]))
+    graph.node.append(onnx.helper.make_node("Relu", ["x"], ["net/dense_1/y"]))
+    graph.node.append(onnx.helper.make_node("Sum", ["x", *constants], ["unnamed", ""]))
+    found = tensors_by_step(graph, keras_steps(branches), "net")
+    assert [name for name, tensors in found.items() if "unnamed" in tensors] == [step] * bool(step)
+    assert not any("" in tensors for tensors in found.values())
+
+
+def test_the_calls_of_a_shared_layer_are_told_by_their_numbers(branches: keras.Model) -> None:
+    def found(*paths: str) -> dict[str, list[str]]:
+        graph = onnx.GraphProto()
+        for path in paths:
+            graph.node.append(onnx.helper.make_node("Relu", ["x"], [path]))
+        return tensors_by_step(graph, keras_steps(branches), "net")
+
+    assert found("net_1/dense_10/y", "net_1/dense_9/y") == {
+        "dense": ["net_1/dense_9/y"],
+        "dense (call 2)": ["net_1/dense_10/y"],
+    }
+    assert found("net/dense/y", "net/dense_1/y", "net/dense/z") == {
+        "dense": ["net/dense/y", "net/dense/z"],
+        "dense (call 2)": ["net/dense_1/y"],
+    }
+    assert found("net/dense_3/y", "net/sum/y") == {"sum": ["net/sum/y"]}  # which call is unknown
+
+
+# --- how a tensor is chosen and measured -------------------------------------------------------
+
+VALUES = np.random.default_rng(5).uniform(1, 2, (2, 3, 3)).astype(np.float32)
+
+
+def match(tensors: dict[str, np.ndarray], expected: np.ndarray, outputs: int = 1) -> Any:
+    """Match a step with these tensors; its exact output is a little beside its own output."""
+    golden = expected * (1 + 1e-6) if expected.dtype == np.float32 else expected
+    step = Step("conv", "conv", "Conv1D", (None,) * outputs, (), False)
+    return _match(step, tensors, (expected, golden))
+
+
+def test_the_last_tensor_of_the_shape_counts() -> None:
+    tensors = {"sum": VALUES + 1, "relu": VALUES + 0.5, "shape": np.array([3, 3])}
+    row = match(tensors, VALUES)
+    assert (row.layer, row.kind, row.tensor, row.shape) == ("conv", "Conv1D", "relu", (2, 3, 3))
+    assert row.max_abs == pytest.approx(0.5, abs=1e-6)
+    assert match({"shape": np.array([3, 3])}, VALUES).tensor is None
+
+
+def test_a_layer_with_two_outputs_is_not_matched() -> None:
+    row = match({"relu": VALUES}, VALUES, outputs=2)
+    assert (row.tensor, row.status) == (None, "several outputs")
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_the_difference_is_the_largest_and_the_ratio_that_of_the_golden_rule(sign: int) -> None:
+    given = VALUES.copy()
+    given[0, 1, 2] += sign * 0.25
+    given[1, 1, 2] += sign * 0.125
+    row = match({"relu": given}, VALUES)
+    wide, expected = given.astype(np.float64), VALUES.astype(np.float64)
+    assert row.max_abs == pytest.approx(0.25, abs=1e-6)
+    assert row.error_ratio == error_ratio(wide, expected, VALUES * (1 + 1e-6))
+    assert match({"relu": VALUES}, VALUES).error_ratio == 1.0
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 3), (2, 4, 3), (2, 3, 3, 3), (2, 4, 5, 3)])
+def test_channels_may_come_first_or_last(shape: tuple[int, ...]) -> None:
+    expected = np.random.default_rng(6).uniform(1, 2, shape).astype(np.float32)
+    for given in (expected, np.moveaxis(expected, -1, 1)):
+        row = match({"relu": given}, expected)
+        assert (row.tensor, row.max_abs, row.error_ratio) == ("relu", 0.0, 1.0)
+
+
+def test_the_axes_of_a_table_are_not_swapped() -> None:
+    expected = VALUES[0]
+    assert match({"dense": expected.T}, expected).max_abs > 0.0
+
+
+@pytest.mark.parametrize("wanted", [np.array([[1, 2]]), np.array([["a", "b"]]), VALUES.round()])
+def test_values_that_are_not_rounded_must_be_equal(wanted: np.ndarray) -> None:
+    given = wanted.astype(np.int64) if wanted.dtype == np.float32 else wanted
+    row = match({"ids": given}, wanted)
+    assert (row.error_ratio, row.max_abs) == (1.0, 0.0)
+    row = match({"ids": np.roll(given, 1)}, wanted)
+    assert row.error_ratio == np.inf
+    assert np.isnan(row.max_abs)
+
+
+# --- which layer is to blame -------------------------------------------------------------------
+
+CHAIN = {"a": "", "b": "a", "c": "b"}
+FORK = {"a": "", "b": "a", "c": "a"}
+DIAMOND = {"a": "", "b": "a", "c": "a", "d": "bc"}
+
+
+def judge(parents: dict[str, str], ratios: str, outputs: str) -> dict[str, tuple[str, str]]:
+    """Return each step's status, and what its row includes.
+
+    The ratios stand for the steps in turn; "-" where the file has no tensor.
+    """
+    steps, rows = [], {}
+    for (name, above), ratio in zip(parents.items(), ratios.split(), strict=True):
+        steps.append(Step(name, name, "Dense", (None,), tuple(above), name in outputs))
+        rows[name] = LayerComparison(name, "Dense", None, (1,))
+        if ratio != "-":
+            rows[name] = replace(rows[name], tensor="tensor", error_ratio=float(ratio))
+    judged = _judge(steps, rows, factor=4.0)
+    assert [row.layer for row in judged] == list(parents)
+    return {row.layer: (row.status, "".join(row.includes)) for row in judged}
+
+
+SAME, WRONG, LATER = "same", "diverged", "inherited"
+GONE, MOVED = "not in the file", "absorbed"
+
+
+@pytest.mark.parametrize(
+    ("parents", "ratios", "outputs", "expected"),
+    [
+        (CHAIN, "1 1 1", "c", [(SAME, ""), (SAME, ""), (SAME, "")]),
+        (CHAIN, "4 4.1 1", "bc", [(SAME, ""), (WRONG, ""), (SAME, "")]),  # up to the factor
+        (CHAIN, "1 nan 9", "c", [(SAME, ""), (WRONG, ""), (LATER, "")]),
+        (CHAIN, "9 9 9", "c", [(WRONG, ""), (LATER, ""), (LATER, "")]),
+        # Seen through a layer that the file does not have:
+        (CHAIN, "9 - 9", "c", [(WRONG, ""), (GONE, ""), (LATER, "b")]),
+        (CHAIN, "- - 9", "c", [(GONE, ""), (GONE, ""), (WRONG, "ab")]),
+        (CHAIN, "- 9 9", "c", [(GONE, ""), (WRONG, "a"), (LATER, "")]),
+        (CHAIN, "- 1 9", "c", [(GONE, ""), (SAME, "a"), (WRONG, "")]),
+        # Wrong, and put right by what follows:
+        (CHAIN, "9 1 1", "c", [(MOVED, ""), (SAME, "a"), (SAME, "")]),
+        (CHAIN, "9 4 1", "bc", [(MOVED, ""), (SAME, "a"), (SAME, "")]),
+        (CHAIN, "9 9 1", "c", [(MOVED, ""), (MOVED, "a"), (SAME, "ab")]),
+        (CHAIN, "9 - 1", "c", [(MOVED, ""), (GONE, ""), (SAME, "ab")]),
+        (CHAIN, "- 9 1", "c", [(GONE, ""), (MOVED, "a"), (SAME, "ab")]),
+        (CHAIN, "9 1 9", "c", [(MOVED, ""), (SAME, "a"), (WRONG, "")]),
+        # An output of the model is seen by its user, whatever follows in the model:
+        (CHAIN, "9 1 1", "ac", [(WRONG, ""), (SAME, ""), (SAME, "")]),
+        (CHAIN, "9 1 9", "ac", [(WRONG, ""), (SAME, ""), (WRONG, "")]),
+        (CHAIN, "9 - 1", "ac", [(WRONG, ""), (GONE, ""), (SAME, "b")]),
+        # Nothing takes the last layer, so nothing puts it right:
+        (CHAIN, "1 1 9", "", [(SAME, ""), (SAME, ""), (WRONG, "")]),
+        (FORK, "9 1 1", "bc", [(MOVED, ""), (SAME, "a"), (SAME, "a")]),
+        (FORK, "9 1 9", "bc", [(WRONG, ""), (SAME, ""), (LATER, "")]),
+        (DIAMOND, "- - - 9", "d", [(GONE, ""), (GONE, ""), (GONE, ""), (WRONG, "abc")]),
+        (DIAMOND, "1 9 1 9", "d", [(SAME, ""), (WRONG, ""), (SAME, ""), (LATER, "")]),
+        (DIAMOND, "1 9 9 9", "d", [(SAME, ""), (WRONG, ""), (WRONG, ""), (LATER, "")]),
+        (DIAMOND, "1 9 - 1", "d", [(SAME, ""), (MOVED, ""), (GONE, ""), (SAME, "bc")]),
+    ],
+)
+def test_the_layer_is_to_blame_whose_inputs_are_right(
+    parents: dict[str, str], ratios: str, outputs: str, expected: list[tuple[str, str]]
+) -> None:
+    assert list(judge(parents, ratios, outputs).values()) == expected
+
+
+def test_the_row_of_a_layer_with_several_outputs_stays_as_it_is() -> None:
+    steps = [Step("a", "a", "LSTM", (None,) * 3, (), False)]
+    row = LayerComparison("a", "LSTM", None, (1,), "several outputs")
+    assert _judge(steps, {"a": row}, factor=4.0) == [row]
+
+
 # --- the report --------------------------------------------------------------------------------
 
 
@@ -414,8 +633,51 @@ def test_files_that_do_not_fit_are_refused(
     with pytest.raises(ArtifactError, match="it is keras, not an ONNX file"):
         compare_layers(model, artifact("digits_cnn", "keras"), probe)
     stranger = keras.Sequential([keras.Input((8, 8, 1)), layers.Flatten(name="other")], name="new")
-    with pytest.raises(ValueError, match=r"no tensor carries the name .*'new'.*other"):
-        compare_layers(stranger, artifact("lstm", "onnx"), probe)
+    file = artifact("lstm", "onnx")
+    with pytest.raises(ValueError, match="no tensor carries the name") as caught:
+        compare_layers(stranger, file, probe)
+    assert str(caught.value) == (
+        f"{file}: no tensor carries the name of a layer of 'new' and has its shape (layers: other)."
+        " Give the model that was converted, or convert it again: layer names must be the same."
+    )
+
+
+class FixedDtype(layers.Layer):
+    """A layer that does not follow its dtype policy."""
+
+    def call(self, x: Any) -> Any:
+        return keras.ops.cast(x, "float32")
+
+
+def test_a_model_without_a_float64_run_is_refused_by_its_name(
+    artifact: ArtifactOf, probe: np.ndarray
+) -> None:
+    model = keras.Sequential([keras.Input((8, 8, 1)), FixedDtype(name="fixed")], name="single")
+    with pytest.raises(GoldenError, match=r"'single'.*float32"):
+        compare_layers(model, artifact("lstm", "onnx"), probe)
+
+
+def test_the_file_runs_as_it_is_written(
+    families: Families,
+    artifact: ArtifactOf,
+    probe: np.ndarray,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sessions = []
+
+    class Recorded(onnxruntime.InferenceSession):
+        def __init__(self, *arguments: Any, **named: Any) -> None:
+            super().__init__(*arguments, **named)
+            sessions.append((self, named["providers"]))
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", Recorded)
+    compare_layers(families["digits_cnn"], artifact("digits_cnn", "onnx"), probe)
+    session, providers = sessions[-1]
+    options = session.get_session_options()
+    level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL  # no node is fused with another
+    assert options.graph_optimization_level == level
+    assert options.intra_op_num_threads == 1  # sums in one order, on every machine
+    assert providers == ["CPUExecutionProvider"]
 
 
 def test_a_file_that_cannot_run_is_refused(tmp_path: Path) -> None:
