@@ -19,3 +19,9 @@ def readable(value: object) -> str:
             return "-"
         return f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"
     return str(value)
+
+
+def counted(count: int, noun: str) -> str:
+    """Write a number with its noun: "1 row", "1,200 rows", "2 processes"."""
+    ending = "" if count == 1 else "es" if noun.endswith("s") else "s"
+    return f"{count:,} {noun}{ending}"

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from helpers.formatting import counted
 from helpers.tensors import InputError, TensorSpec
 
 DYNAMIC_LENGTH = 32
@@ -73,7 +74,9 @@ def _choose_shape(
             if axis > 0:
                 notes.append(f"input '{spec.name}': axis {axis} may have any length; used {length}")
         elif axis == 0 and length != rows:
-            notes.append(f"input '{spec.name}': the artifact takes {length} row(s) at a time only")
+            notes.append(
+                f"input '{spec.name}': the artifact takes {counted(length, 'row')} at a time only"
+            )
         lengths.append(length)
     return tuple(lengths), notes
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from helpers.formatting import readable
+from helpers.formatting import counted, readable
 
 
 @pytest.mark.parametrize(
@@ -26,3 +26,11 @@ from helpers.formatting import readable
 )
 def test_a_cell_reads_well(value: object, text: str) -> None:
     assert readable(value) == text
+
+
+@pytest.mark.parametrize(
+    ("count", "noun", "text"),
+    [(0, "row", "0 rows"), (1, "process", "1 process"), (1200, "process", "1,200 processes")],
+)
+def test_a_number_has_its_noun(count: int, noun: str, text: str) -> None:
+    assert counted(count, noun) == text

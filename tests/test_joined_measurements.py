@@ -14,7 +14,7 @@ import pytest
 from conftest import RunPython
 from helpers.latency import measure_latency, median_seconds
 from helpers.models import build_smooth_cnn, build_word_model
-from helpers.scorecard import best_rows, join_latency, join_scorecards, scorecard
+from helpers.scorecard import best_rows, join_latency, scorecard
 from tiny_onnx import write_dense
 
 INPUTS = np.ones((4, 4), np.float32)
@@ -53,19 +53,31 @@ def test_latency_in_parts_keeps_each_candidate_once(tmp_path: Path) -> None:
     assert joined.notes[-1] == "measured in 2 parts, one after the other"
 
 
-def test_scorecards_in_parts(tmp_path: Path) -> None:
+def test_a_single_report_stays_as_it_is(tmp_path: Path) -> None:
+    report = measure_latency({"a": write_dense(tmp_path / "dense.onnx")}, INPUTS, **QUICK)
+    assert join_latency(report) is report
+
+
+def test_a_scorecard_in_groups(tmp_path: Path) -> None:
     path = write_dense(tmp_path / "dense.onnx")
+    artifacts = dict.fromkeys(("a", "b", "c"), path)
     options = {**QUICK, "cold_starts": 1}
-    cards = [scorecard(path, {name: path}, INPUTS, **options) for name in ("a", "b")]
-    joined = join_scorecards(*cards)
-    assert list(joined.table.index) == ["a", "b"]
-    pd.testing.assert_series_equal(joined.table.loc["b"], cards[1].table.loc["b"])
-    assert set(joined.parity) == set(joined.sizes) == {"a", "b"}
-    assert joined.cold_starts.result("b") == cards[1].cold_starts.result("b")
-    assert joined.latency.result("b", 4) == cards[1].latency.result("b", 4)
-    assert "measured in 2 parts" in repr(joined)
-    with pytest.raises(ValueError, match="each artifact in one scorecard only"):
-        join_scorecards(cards[0], cards[0])
+    card = scorecard(path, artifacts, INPUTS, groups=[["a", "c"], ["b"]], **options)
+    assert list(card.table.index) == ["a", "b", "c"]
+    assert card.table["p50_us_4"].astype(float).gt(0).all()
+    assert "measured in 2 parts, one after the other" in card.notes
+    assert card.latency.budget_s == pytest.approx(QUICK["budget_s"])
+    together = scorecard(path, artifacts, INPUTS, **options)
+    assert not any("parts" in note for note in together.notes)
+
+
+@pytest.mark.parametrize("groups", [[], [["a"]], [["a", "b"], ["b"]], [["a", "b", "c"]]])
+def test_groups_that_do_not_hold_each_artifact_once_are_refused(
+    groups: list[list[str]], tmp_path: Path
+) -> None:
+    artifacts = dict.fromkeys(("a", "b"), write_dense(tmp_path / "dense.onnx"))
+    with pytest.raises(ValueError, match=r"groups: expected each of \['a', 'b'\] in one group"):
+        scorecard(artifacts["a"], artifacts, INPUTS, groups=groups, **QUICK)
 
 
 def test_best_rows_and_ties() -> None:

@@ -123,13 +123,17 @@ def make_result(**changes: Any) -> LatencyResult:
     return LatencyResult(**(values | changes))
 
 
+def test_the_quietest_round_counts() -> None:
+    assert make_result(round_p50_us=(105.0, 98.0, 120.0)).quietest_p50_us == 98.0
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         ({}, None),
         ({"iqr_us": 11.0}, "noisy: the quartiles are 11% of the median apart"),
         ({"cpu_per_wall": 1.25}, None),  # the limit
-        ({"cpu_per_wall": 1.3}, r"used 1.3 processors although 1 thread\(s\) were asked for"),
+        ({"cpu_per_wall": 1.3}, r"used 1.3 processors although 1 thread should do"),
         ({"cpu_per_wall": 1.9, "threads": 2}, None),
         ({"p50_us": 2.0, "iqr_us": 0.1}, None),  # the limit
         ({"p50_us": 0.5, "iqr_us": 0.01}, "so short that the call floor is 20% of it$"),
@@ -317,7 +321,7 @@ def test_latency_and_throughput_of_the_same_artifact_agree(dense: Path) -> None:
 def test_batches_larger_than_the_inputs_are_filled_and_it_is_said(dense: Path) -> None:
     report = measure_latency({"dense": dense}, INPUTS[:3], batch_sizes=(7,), budget_s=QUICK_S)
     assert report.results[0].batch_size == 7
-    assert report.notes == ("The inputs have 3 row(s); they were repeated to fill larger batches.",)
+    assert report.notes == ("The inputs have 3 rows, repeated to fill larger batches.",)
     report = measure_latency({"dense": dense}, INPUTS, batch_sizes=(8,), budget_s=QUICK_S)
     assert report.notes == ()
 

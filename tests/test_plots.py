@@ -99,6 +99,19 @@ def line() -> Figure:
     return figure
 
 
+@pytest.mark.parametrize(("highest", "marks"), [(300.0, [100, 200]), (90_000.0, [1000, 10_000])])
+def test_an_axis_of_times_has_marks_to_read_from(highest: float, marks: list[float]) -> None:
+    """Powers of ten alone left one mark between 90 and 300."""
+    results = [
+        SimpleNamespace(candidate="a", batch_size=size, p50_us=p50_us, iqr_us=2.0)
+        for size, p50_us in [(1, 95.0), (8, highest)]
+    ]
+    axes = plots.plot_latency(SimpleNamespace(results=results)).axes[0]
+    low, high = axes.get_ylim()
+    assert set(marks) <= {tick for tick in axes.get_yticks() if low <= tick <= high}
+    assert axes.yaxis.get_major_formatter()(1000) == "1,000"
+
+
 @pytest.fixture
 def shown(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, dict[str, Any]]]:
     """What was handed to the notebook, one entry for each display."""

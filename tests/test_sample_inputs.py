@@ -54,7 +54,7 @@ def test_a_free_axis_gets_a_length_that_is_stated() -> None:
 def test_a_fixed_batch_is_kept_and_stated() -> None:
     made = sample_inputs([TensorSpec("x", (1, 4), "float32")], rows=8)
     assert made.arrays["x"].shape == (1, 4)
-    assert made.notes == ("input 'x': the artifact takes 1 row(s) at a time only",)
+    assert made.notes == ("input 'x': the artifact takes 1 row at a time only",)
     assert sample_inputs([TensorSpec("x", (8, 4), "float32")], rows=8).notes == ()
 
 

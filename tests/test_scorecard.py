@@ -14,7 +14,7 @@ import pytest
 
 from helpers.artifacts import ArtifactError
 from helpers.digits import Digits
-from helpers.latency import Candidate
+from helpers.latency import Candidate, WorkerError
 from helpers.models import build_digits_cnn, build_lstm, build_residual
 from helpers.plots import plot_scorecard
 from helpers.scorecard import Scorecard, read_traits, scorecard
@@ -89,6 +89,31 @@ def test_table_reads_well(card: Scorecard) -> None:
     assert "Note: other weights" in repr(card)
     assert "needs_tensorflow" in card._repr_html_()
     assert len(plot_scorecard(card).axes) == 5
+
+
+def test_answers_compared_apart_get_the_same_verdicts(
+    card: Scorecard, digits: Digits, folder: Path
+) -> None:
+    """The other process has ended when the measurements begin."""
+    artifacts = {"onnx": folder / "model.onnx", "other weights": folder / "other.keras"}
+    options = {**QUICK, "apart": True, "cold_starts": 1, "warm_up": False}
+    apart = scorecard(folder / "model.keras", artifacts, digits.test_images, **options)
+    for name in artifacts:
+        assert apart.parity[name].passed == card.parity[name].passed
+        assert apart.table.loc[name, "max_abs"] == card.table.loc[name, "max_abs"]
+        assert apart.table.loc[name, "error_ratio"] == card.table.loc[name, "error_ratio"]
+    assert apart.cold_starts.result("onnx").page_cache == "unknown"
+
+
+def test_apart_reports_what_is_wrong_in_the_words_of_the_error(
+    digits_cnn: keras.Model, folder: Path
+) -> None:
+    artifacts = {"onnx": folder / "model.onnx"}
+    with pytest.raises(ValueError, match="apart: a process of its own can open a path"):
+        scorecard(digits_cnn, artifacts, apart=True, **QUICK)
+    other = np.zeros((4, 5, 5, 1), np.float32)
+    with pytest.raises(WorkerError, match=r"expected.*8, 8, 1.*5, 5, 1"):
+        scorecard(folder / "model.onnx", artifacts, other, apart=True, **QUICK)
 
 
 def test_a_broken_artifact_is_refused_by_name(

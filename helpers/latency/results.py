@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal, TypeVar
 
+from helpers.formatting import counted
 from helpers.latency.statistics import NOISY_IQR_RATIO, Summary
 
 Scenario = Literal["SingleStream", "MultiStream", "Offline"]
@@ -58,6 +59,11 @@ class LatencyResult(Summary):
         """As MLPerf LoadGen calls it: one row at a time, or several rows at a time."""
         return "SingleStream" if self.batch_size == 1 else "MultiStream"
 
+    @property
+    def quietest_p50_us(self) -> float:
+        """The median of the quietest round: other programs make a call slower, never faster."""
+        return min(self.round_p50_us)
+
     def warnings(self, call_floor_us: float) -> tuple[str, ...]:
         """Say what makes the numbers doubtful."""
         found = []
@@ -68,8 +74,8 @@ class LatencyResult(Summary):
             )
         if self.cpu_per_wall > self.threads + EXTRA_CPU:
             found.append(
-                f"used {self.cpu_per_wall:.1f} processors although {self.threads} thread(s) "
-                "were asked for"
+                f"used {self.cpu_per_wall:.1f} processors although "
+                f"{counted(self.threads, 'thread')} should do"
             )
         if call_floor_us > FLOOR_SHARE * self.p50_us:
             found.append(f"so short that the call floor is {call_floor_us / self.p50_us:.0%} of it")

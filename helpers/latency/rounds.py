@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from helpers.artifacts import ArtifactError
+from helpers.formatting import counted
 from helpers.latency.results import Failure
 from helpers.progress import Progress
 from helpers.tensors import Arrays
@@ -88,10 +89,10 @@ def measure_rounds(
         rows = save_inputs(folder / "inputs.npz", inputs)
         if rows < max(batch_sizes):
             measured.notes.append(
-                f"The inputs have {rows} row(s); they were repeated to fill larger batches."
+                f"The inputs have {counted(rows, 'row')}, repeated to fill larger batches."
             )
         start = time.perf_counter()
-        progress.show(f"starting {len(candidates)} process(es)")
+        progress.show(f"starting {counted(len(candidates), 'process')}")
         workers = _start(candidates, batch_sizes, threads, folder, stack, measured)
         for name, worker in workers.items():
             _wait_until_ready(name, worker, batch_sizes, timeout_s, measured)

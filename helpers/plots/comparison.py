@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 
 from helpers.plots.style import GREEN, GREY, HATCHES, MARKERS, ORANGE, PALETTE, new_figure, styled
 from helpers.size import ArtifactSize
@@ -45,6 +46,10 @@ def plot_latency(report: LatencyReport) -> Figure:
         axes.set(xscale="log", yscale="log", xlabel="batch size (rows in one call)")
         axes.set_xticks(sizes, [str(size) for size in sizes], minor=False)
         axes.minorticks_off()
+        low, high = axes.get_ylim()
+        if high < 100 * low:  # powers of ten alone would leave one or two marks
+            axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_major_formatter("{x:,g}")
         axes.set_xlim(sizes[0] / 1.3, sizes[-1] * 6)  # room for the names
         axes.set_ylabel("time of a call (µs, median)")
         axes.grid(axis="y")

@@ -12,7 +12,9 @@ from helpers.artifacts import ArtifactError, identify
 from helpers.runtimes.base import Runtime
 from helpers.tensors import TensorSpec
 
-OnnxOptimization = Literal["disable_all", "enable_basic", "enable_extended", "enable_all"]
+OnnxOptimization = Literal[
+    "disable_all", "enable_basic", "enable_extended", "enable_layout", "enable_all"
+]
 """How much the runtime may rewrite the graph when it opens a file; its names, in small letters."""
 
 

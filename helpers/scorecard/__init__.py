@@ -6,7 +6,7 @@
 
 from helpers.scorecard.build import scorecard
 from helpers.scorecard.card import Scorecard
-from helpers.scorecard.join import best_rows, join_latency, join_scorecards
+from helpers.scorecard.join import best_rows, join_latency
 from helpers.scorecard.traits import Traits, read_traits
 
 __all__ = [
@@ -14,7 +14,6 @@ __all__ = [
     "Traits",
     "best_rows",
     "join_latency",
-    "join_scorecards",
     "read_traits",
     "scorecard",
 ]

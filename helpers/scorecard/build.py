@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,37 +10,19 @@ import pandas as pd
 
 from helpers.cold_start import ColdStartReport, compare_cold_starts
 from helpers.latency import Candidate, LatencyReport, measure_latency
-from helpers.parity import (
-    GoldenError,
-    ParityReport,
-    ProbeError,
-    check_parity,
-    check_probe,
-    float64_reference,
-)
-from helpers.runtimes import KerasRuntime, Runtime, open_artifact
-from helpers.sample_inputs import sample_inputs
+from helpers.parity import ParityReport
 from helpers.scorecard.card import Scorecard
+from helpers.scorecard.check import check_artifacts, check_artifacts_apart
+from helpers.scorecard.join import join_latency
 from helpers.scorecard.traits import read_traits
 from helpers.size import ArtifactSize, artifact_size
-from helpers.tensors import Arrays, InputError, name_arrays, rename_arrays, take_rows
-from helpers.workers.candidate import as_candidate, open_candidate
+from helpers.tensors import Arrays, take_rows
+from helpers.workers.candidate import as_candidate
 
 if TYPE_CHECKING:
     import keras
 
 Artifacts = Mapping[str, Candidate | str | Path]
-PROBE_ROWS = 64
-
-
-@dataclass(frozen=True)
-class _Reference:
-    """The model that the artifacts are compared with, and what it should answer."""
-
-    runtime: Runtime
-    inputs: Arrays
-    golden: Any
-    notes: tuple[str, ...]
 
 
 def scorecard(
@@ -53,7 +33,10 @@ def scorecard(
     batch_sizes: Sequence[int] = (1, 32, 256),
     budget_s: float = 20.0,
     cold_starts: int = 3,
+    warm_up: bool = True,
     threads: int = 1,
+    apart: bool = False,
+    groups: Sequence[Sequence[str]] | None = None,
     seed: int = 0,
     progress: bool = True,
 ) -> Scorecard:
@@ -68,7 +51,13 @@ def scorecard(
         batch_sizes: rows in one call, for the latency.
         budget_s: seconds for all timed calls together; starting the processes comes on top.
         cold_starts: fresh processes for each artifact.
+        warm_up: start an unmeasured process for each artifact before; see `compare_cold_starts`.
         threads: of each runtime.
+        apart: compare the answers in a process of its own, which ends before the measurements; the
+            reference must then be a path. Spares memory, and costs a start of TensorFlow.
+        groups: names whose latency is measured together, in random turns; None measures all
+            together. Each process of TensorFlow needs about 300 MB: groups spare memory, but
+            artifacts of different groups are compared less exactly, which a note says.
         seed: of the made-up inputs and of the order of measurements.
         progress: show how far it is, where a person watches.
 
@@ -78,107 +67,62 @@ def scorecard(
         ArtifactError: the reference or an artifact is not there, or no artifact.
         InputError: the inputs do not fit the reference, or an artifact takes other inputs.
         ValueError: no artifacts, or an argument out of range.
+        WorkerError: with `apart`, any of these; the message is the same.
     """
     if not artifacts:
         raise ValueError("artifacts: expected at least one path by name, got none")
     if budget_s <= 0:
         raise ValueError(f"budget_s: expected a positive number of seconds, got {budget_s}")
+    groups = _check_groups(groups, artifacts)
     candidates = {name: as_candidate(each) for name, each in artifacts.items()}
     sizes = {name: artifact_size(each.path) for name, each in candidates.items()}
-    prepared = _prepare_reference(reference, inputs, seed, candidates.values())
-    parity, notes = _check_all(prepared, candidates)
-    feeds = name_arrays(prepared.inputs, prepared.runtime.inputs)
+    check = check_artifacts_apart if apart else check_artifacts
+    checked = check(reference, candidates, inputs, seed)
     options = {"seed": seed, "progress": progress}
     starts = compare_cold_starts(
-        candidates, take_rows(feeds, slice(1)), repeats=cold_starts, **options
+        candidates,
+        take_rows(checked.feeds, slice(1)),
+        repeats=cold_starts,
+        warm_up=warm_up,
+        **options,
     )
-    latency = measure_latency(
-        candidates, feeds, batch_sizes=batch_sizes, budget_s=budget_s, threads=threads, **options
-    )
+    options |= {"batch_sizes": batch_sizes, "threads": threads}
+    latency = _measure_groups(candidates, groups, checked.feeds, budget_s, **options)
     rows = {
-        name: _row(name, candidates[name], parity.get(name), sizes[name], starts, latency)
+        name: _row(name, candidates[name], checked.parity.get(name), sizes[name], starts, latency)
         for name in candidates
     }
     table = pd.DataFrame.from_dict(rows, orient="index")
     table.index.name = "artifact"
     failures = [f"{name} has no cold start: {text}" for name, text in starts.failures.items()]
     failures += [f"no latency of {failure}" for failure in latency.failures]
-    all_notes = (*prepared.notes, *notes, *failures, *latency.warnings, *latency.notes)
-    return Scorecard(table, parity, latency, starts, sizes, all_notes)
+    all_notes = (*checked.notes, *failures, *latency.warnings, *latency.notes)
+    return Scorecard(table, checked.parity, latency, starts, sizes, all_notes)
 
 
-def _prepare_reference(
-    reference: keras.Model | str | Path,
-    inputs: Arrays | None,
-    seed: int,
-    candidates: Iterable[Candidate],
-) -> _Reference:
-    for module in {module for each in candidates for module in each.imports}:
-        importlib.import_module(module)
-    notes: list[str] = []
-    if isinstance(reference, str | Path):
-        runtime = open_artifact(reference)
-    else:
-        runtime = KerasRuntime(reference)
-    if inputs is None:
-        made_up = sample_inputs(runtime.inputs, rows=PROBE_ROWS, seed=seed)
-        inputs = made_up.arrays
-        notes += ["the inputs are random; real ones test more", *made_up.notes]
-    feeds = take_rows(name_arrays(inputs, runtime.inputs), slice(PROBE_ROWS))
-    golden = None
-    try:
-        runtime(feeds)
-    except InputError:
-        raise
-    except Exception as error:
-        raise ValueError(
-            f"the reference does not run on these inputs ({type(error).__name__}: {error}). "
-            "Give inputs that it takes."
-        ) from error
-    if isinstance(runtime, KerasRuntime):
-        try:
-            golden = float64_reference(runtime.model, feeds)
-            check_probe(runtime.model, feeds, golden)
-        except GoldenError as error:
-            notes.append(f"no golden run, so parity means tolerances only: {error}")
-        except ProbeError as error:
-            notes.append(f"parity proves little: {error}")
-    else:
-        notes.append("the reference is no Keras model: parity means tolerances only")
-    return _Reference(runtime, feeds, golden, tuple(notes))
+def _check_groups(
+    groups: Sequence[Sequence[str]] | None, artifacts: Artifacts
+) -> Sequence[Sequence[str]]:
+    if groups is None:
+        return [list(artifacts)]
+    if sorted(name for group in groups for name in group) != sorted(artifacts):
+        raise ValueError(f"groups: expected each of {sorted(artifacts)} in one group, got {groups}")
+    return groups
 
 
-def _check_all(
-    reference: _Reference, candidates: Mapping[str, Candidate]
-) -> tuple[dict[str, ParityReport], list[str]]:
-    reports, notes = {}, []
-    for name, candidate in candidates.items():
-        try:
-            runtime = open_candidate(candidate)
-        except ValueError as error:  # ArtifactError: the row stays, without a verdict
-            notes.append(f"{name} cannot be opened: {error}")
-            continue
-        with runtime:
-            _check_signature(name, runtime, reference)
-            reports[name] = check_parity(
-                runtime, reference.runtime, reference.inputs, reference.golden
-            )
-        notes += [f"{name}, {finding}" for finding in reports[name].findings]
-    return reports, notes
-
-
-def _check_signature(name: str, runtime: Runtime, reference: _Reference) -> None:
-    """Refuse an artifact that takes other inputs: it is no artifact of this model."""
-    try:
-        feeds = rename_arrays(
-            name_arrays(reference.inputs, reference.runtime.inputs),
-            reference.runtime.inputs,
-            runtime.inputs,
-        )
-        fixed = {spec.shape[0] for spec in runtime.inputs if spec.shape} - {None}
-        name_arrays(take_rows(feeds, slice(max(fixed, default=1))), runtime.inputs)
-    except InputError as error:
-        raise InputError(f"{name} takes other inputs than the reference: {error}") from error
+def _measure_groups(
+    candidates: Mapping[str, Candidate],
+    groups: Sequence[Sequence[str]],
+    feeds: Arrays,
+    budget_s: float,
+    **options: Any,
+) -> LatencyReport:
+    parts = []
+    for group in groups:
+        members = {name: candidates[name] for name in group}
+        share_s = budget_s * len(members) / len(candidates)
+        parts.append(measure_latency(members, feeds, budget_s=share_s, **options))
+    return join_latency(*parts)
 
 
 def _row(

@@ -6,9 +6,7 @@ from dataclasses import replace
 
 import pandas as pd
 
-from helpers.cold_start import ColdStartReport
 from helpers.latency import LatencyReport
-from helpers.scorecard.card import Scorecard
 
 TIE = 0.1
 """What is within 10% of the best counts as equal: so much, a repeated measurement may differ."""
@@ -23,6 +21,8 @@ def join_latency(*reports: LatencyReport) -> LatencyReport:
     for report in reports:
         results += [each for each in report.results if each.candidate not in names]
         names |= {each.candidate for each in report.results}
+    if len(reports) == 1:
+        return reports[0]
     notes = [note for report in reports for note in report.notes]
     notes.append(f"measured in {len(reports)} parts, one after the other")
     return replace(
@@ -34,32 +34,6 @@ def join_latency(*reports: LatencyReport) -> LatencyReport:
         measured_s=sum(report.measured_s for report in reports),
         startup_s=sum(report.startup_s for report in reports),
         notes=tuple(dict.fromkeys(notes)),
-    )
-
-
-def join_scorecards(*cards: Scorecard) -> Scorecard:
-    """Put the rows of several scorecards of one model into one.
-
-    Use it where all processes at once would need too much memory.
-
-    Raises:
-        ValueError: an artifact is in more than one of them.
-    """
-    table = pd.concat([card.table for card in cards])
-    if not table.index.is_unique:
-        raise ValueError(f"expected each artifact in one scorecard only, got {list(table.index)}")
-    latency = join_latency(*(card.latency for card in cards))
-    notes = [note for card in cards for note in card.notes] + [latency.notes[-1]]
-    return Scorecard(
-        table,
-        {name: report for card in cards for name, report in card.parity.items()},
-        latency,
-        ColdStartReport(
-            tuple(result for card in cards for result in card.cold_starts.results),
-            {name: why for card in cards for name, why in card.cold_starts.failures.items()},
-        ),
-        {name: size for card in cards for name, size in card.sizes.items()},
-        tuple(dict.fromkeys(notes)),
     )
 
 
