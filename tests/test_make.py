@@ -256,6 +256,7 @@ def ci(clone: Clone) -> Clone:
         f"""{note}; case "$1" in
             -n) test -e "{clone.path}/usable" ;;
             test) test ! -e "{clone.path}/broken" || exit 3 ;;
+            browser) test ! -e "{clone.path}/ugly" || exit 5 ;;
             *) exit 4 ;;
         esac""",
     )
@@ -290,13 +291,18 @@ def test_ci_installs_nothing_on_a_machine_that_is_ready(ci: Clone) -> None:
     (ci.path / "usable").touch()
     ci.add_program("npm", "exit 1")
     ci.add_program("chromium", "exit 1")
-    assert ci_calls(ci) == (0, ["make -n test", "make test"])
+    assert ci_calls(ci) == (0, ["make -n test", "make test", "make browser"])
 
 
 def test_ci_fails_when_a_test_fails(ci: Clone) -> None:
     (ci.path / "broken").touch()
     result, calls = ci_calls(ci)
     assert (result, calls[-1]) == (3, "make test")
+
+
+def test_ci_fails_when_a_lesson_fails_in_the_browser(ci: Clone) -> None:
+    (ci.path / "ugly").touch()
+    assert ci_calls(ci)[0] == 5
 
 
 def test_ci_can_be_run() -> None:
