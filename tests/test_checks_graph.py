@@ -41,25 +41,39 @@ def hopes_for_less(model: keras.Model) -> Any:
     return tf.function(lambda images: model(images), reduce_retracing=True)
 
 
+def of_any_number(model: keras.Model) -> tf.TensorSpec:
+    return tf.TensorSpec((None, *model.input_shape[1:]), "float32", name="images")
+
+
 def fixes_the_batch(model: keras.Model) -> Any:
-    signature = [tf.TensorSpec((1, 8, 8, 1), "float32")]
+    signature = [tf.TensorSpec((1, *model.input_shape[1:]), "float32")]
     return tf.function(lambda images: model(images), input_signature=signature)
 
 
+def copies_the_lesson(model: keras.Model) -> Any:
+    return tf.function(lambda images: model(images), input_signature=[IMAGES])
+
+
+def traces_the_lesson(model: keras.Model) -> Any:
+    return tf.function(lambda images: model(images)).get_concrete_function(IMAGES)
+
+
 def trains_in_use(model: keras.Model) -> Any:
-    return tf.function(lambda images: model(images, training=True), input_signature=[IMAGES])
+    signature = [of_any_number(model)]
+    return tf.function(lambda images: model(images, training=True), input_signature=signature)
 
 
 def answers_labels(model: keras.Model) -> Any:
-    return tf.function(lambda images: tf.argmax(model(images), axis=1), input_signature=[IMAGES])
+    signature = [of_any_number(model)]
+    return tf.function(lambda images: tf.argmax(model(images), axis=1), input_signature=signature)
 
 
 def forgets_to_return(model: keras.Model) -> None:
-    tf.function(lambda images: model(images), input_signature=[IMAGES])
+    tf.function(lambda images: model(images), input_signature=[of_any_number(model)])
 
 
 def states_the_signature(model: keras.Model) -> Any:
-    @tf.function(input_signature=[IMAGES])
+    @tf.function(input_signature=[of_any_number(model)])
     def answer(images: tf.Tensor) -> tf.Tensor:
         return model(images, training=False)
 
@@ -67,7 +81,7 @@ def states_the_signature(model: keras.Model) -> Any:
 
 
 def traces_beforehand(model: keras.Model) -> Any:
-    return tf.function(lambda images: model(images)).get_concrete_function(IMAGES)
+    return tf.function(lambda images: model(images)).get_concrete_function(of_any_number(model))
 
 
 @pytest.mark.parametrize(
@@ -78,7 +92,7 @@ def traces_beforehand(model: keras.Model) -> Any:
         (calls_python, "Python ran the layers in each of 6 calls"),
         (gives_no_signature, "traced 3 times for the batch sizes 1, 7 and 32"),
         (hopes_for_less, "traced 2 times"),
-        (fixes_the_batch, "refuses images of shape (7, 8, 8, 1)"),
+        (fixes_the_batch, "refuses images of shape (7, 6, 9, 3)"),
         (trains_in_use, "not those that the model gives in use"),
         (answers_labels, "expected probabilities of shape (1, 10)"),
         (forgets_to_return, "it returned NoneType"),
@@ -87,6 +101,19 @@ def traces_beforehand(model: keras.Model) -> Any:
 )
 def test_a_wrong_function_gets_a_hint(answer: Any, names: str) -> None:
     expect_hint(tensorflow_graph.check_make_function(answer), names, TRACE_SECRETS)
+
+
+@pytest.mark.parametrize(
+    ("answer", "names"),
+    [
+        (copies_the_lesson, "refuses images of shape (1, 6, 9, 3)"),
+        (traces_the_lesson, "raised ValueError: Exception encountered when calling Sequential"),
+    ],
+    ids=name_of,
+)
+def test_the_lesson_s_own_shape_does_not_fit(answer: Any, names: str) -> None:
+    """The hint repeats the shape that the learner wrote, and not where to find the right one."""
+    expect_hint(tensorflow_graph.check_make_function(answer), names, ("input_shape", "File"))
 
 
 @pytest.mark.parametrize("answer", [states_the_signature, traces_beforehand])

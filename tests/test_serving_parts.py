@@ -17,6 +17,8 @@ import pytest
 
 from helpers.artifacts import ArtifactError
 from helpers.serving import (
+    AskingClients,
+    Reply,
     ServingError,
     measure_requests,
     read_warmup_requests,
@@ -220,7 +222,7 @@ def test_wrong_warm_up_requests_are_refused(version_folder: Path, tmp_path: Path
 @pytest.fixture
 def echo() -> Iterator[SimpleNamespace]:
     """A server of this process: waits, counts who waits with it, and answers."""
-    state = SimpleNamespace(wait_s=0.0, fail_every=0, requests=0, together=0, most=0)
+    state = SimpleNamespace(wait_s=0.0, fail_every=0, answer=b"{}", requests=0, together=0, most=0)
     lock = threading.Lock()
 
     class Handler(BaseHTTPRequestHandler):
@@ -230,7 +232,7 @@ def echo() -> Iterator[SimpleNamespace]:
             self.rfile.read(int(self.headers["Content-Length"]))
             with lock:
                 state.requests += 1
-                number = state.requests
+                number, answer = state.requests, state.answer
                 state.together += 1
                 state.most = max(state.most, state.together)
             time.sleep(state.wait_s)
@@ -238,9 +240,9 @@ def echo() -> Iterator[SimpleNamespace]:
                 state.together -= 1
             failing = state.fail_every and number % state.fail_every == 0
             self.send_response(500 if failing else 200)
-            self.send_header("Content-Length", "2")
+            self.send_header("Content-Length", str(len(answer)))
             self.end_headers()
-            self.wfile.write(b"{}")
+            self.wfile.write(answer)
 
         def log_message(self, *_: object) -> None:
             """Say nothing."""
@@ -266,7 +268,7 @@ def test_every_answer_is_timed_from_the_client_s_side(echo: SimpleNamespace) -> 
     assert (report.payload_bytes, report.answer_bytes) == (len(b'{"instances": [1]}'), 2)
     assert "no network cable" in repr(report)
     assert "<table" in report._repr_html_()
-    with pytest.raises(KeyError, match=r"no result for 2 client\(s\); there are: 1, 4"):
+    with pytest.raises(KeyError, match="no result for 2 clients; there are: 1, 4"):
         report.result(2)
 
 
@@ -276,6 +278,7 @@ def test_failed_requests_are_counted_and_not_timed(echo: SimpleNamespace) -> Non
     result = report.result(1)
     assert result.errors > 0
     assert result.calls + result.errors + 3 == echo.requests
+    assert "Warning: 1 client: " in repr(report)
     assert "failed, the first with: status 500" in repr(report)
 
 
@@ -291,3 +294,59 @@ def test_measurements_without_a_server_or_a_meaning_are_refused(echo: SimpleName
         measure_requests(echo.url, {}, budget_s=0)
     with pytest.raises(ValueError, match="url: expected http"):
         measure_requests("digits", {})
+
+
+def test_clients_ask_until_each_has_an_answer_to_a_later_request(echo: SimpleNamespace) -> None:
+    echo.wait_s = 0.1  # so that old answers are on their way
+    with AskingClients(echo.url, {"instances": [1]}, clients=3) as asking:
+        assert all(asking.replies)
+        echo.answer = b'"new"'
+        asking.wait_until(lambda: True)
+        assert [mine[-1] for mine in asking.replies] == [Reply(200, "new")] * 3
+    assert echo.most == 3
+    assert [mine[0] for mine in asking.replies] == [Reply(200, {})] * 3
+    assert sum(map(len, asking.replies)) == echo.requests
+
+
+def test_asking_goes_on_while_a_condition_does_not_hold(echo: SimpleNamespace) -> None:
+    echo.fail_every = 7
+    with AskingClients(echo.url, {}, clients=2) as asking:
+        asking.wait_until(lambda: echo.requests > 50)
+        with pytest.raises(ServingError, match=r"did not hold within 0\.1 s"):
+            asking.wait_until(lambda: False, timeout_s=0.1)
+    assert echo.requests > 50
+    assert {reply.status for mine in asking.replies for reply in mine} == {200, 500}
+
+
+def test_clients_that_get_no_answer_say_so(echo: SimpleNamespace) -> None:
+    nobody = "http://127.0.0.1:9/v1/models/m:predict"
+    with pytest.raises(ServingError, match="gave no answer"), AskingClients(nobody, {}):
+        pytest.fail("entered without an answer")
+    with AskingClients(echo.url, {}) as asking:
+        echo.wait_s = 1.0
+        with pytest.raises(ServingError, match="no new answer"):
+            asking.wait_until(lambda: True, timeout_s=0.2)
+    with pytest.raises(ValueError, match="clients: expected a whole number"):
+        AskingClients(echo.url, {}, clients=0)
+    with pytest.raises(ValueError, match="url: expected http"):
+        AskingClients("digits", {})
+
+
+def test_an_answer_that_is_lost_is_reported_at_the_end(echo: SimpleNamespace) -> None:
+    def lose_an_answer() -> None:
+        with AskingClients(echo.url, {}):
+            echo.answer = b"<html>"
+            asked = echo.requests
+            while echo.requests == asked:
+                time.sleep(0.01)
+
+    with pytest.raises(ServingError, match="gave no answer in JSON"):
+        lose_an_answer()
+
+
+def test_clients_stop_when_the_block_fails(echo: SimpleNamespace) -> None:
+    with pytest.raises(RuntimeError, match="in the block"), AskingClients(echo.url, {}):
+        raise RuntimeError("in the block")
+    asked = echo.requests
+    time.sleep(0.2)
+    assert echo.requests == asked

@@ -8,6 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+FRAMES = re.compile(r"\Ain user code:\n\n.*?\n\n\s*\w+: ", re.DOTALL)
+"""What TensorFlow puts before the message of an error in a function that it traces."""
+
 
 @dataclass(frozen=True, repr=False)
 class Feedback:
@@ -54,8 +57,9 @@ def call_answer(function: Callable[..., Any], *arguments: object) -> Any:
 
 
 def one_line(error: Exception) -> str:
-    """Make one line of a message, without colours and without the arguments that Keras lists."""
-    message = re.sub(r"\x1b\[[0-9;]*m", "", str(error)).partition("Arguments received")[0]
+    """Make one line of a message, without frames, colours and the arguments that Keras lists."""
+    message = re.sub(r"\x1b\[[0-9;]*m", "", FRAMES.sub("", str(error)))
+    message = message.partition("Arguments received")[0]
     return " ".join(message.split())
 
 

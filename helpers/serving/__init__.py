@@ -14,6 +14,7 @@ The file ``assets.extra/tf_serving_warmup_requests`` is written and read in Tens
 format, and `start_tensorflow_serving` runs the real program where it is installed.
 """
 
+from helpers.serving.asking import AskingClients, Reply
 from helpers.serving.errors import ServingError
 from helpers.serving.measure import measure_requests
 from helpers.serving.report import RequestReport, RequestResult
@@ -22,6 +23,8 @@ from helpers.serving.tensorflow_serving import start_tensorflow_serving
 from helpers.serving.warmup import WarmupRequest, read_warmup_requests, write_warmup_requests
 
 __all__ = [
+    "AskingClients",
+    "Reply",
     "RequestReport",
     "RequestResult",
     "Server",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import threading
 import time
@@ -11,7 +10,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from typing import Any
-from urllib.parse import urlsplit
 
 import numpy as np
 
@@ -19,32 +17,10 @@ from helpers.latency.statistics import summarize
 from helpers.progress import Progress
 from helpers.serving.errors import ServingError
 from helpers.serving.report import RequestReport, RequestResult
+from helpers.serving.sender import LOST, Sender
 
 ROUNDS = 8
 WARM_UP_REQUESTS = 3
-HEADERS = {"Content-Type": "application/json"}
-
-
-class _Client:
-    """One client with a connection that stays open, as a real one has."""
-
-    def __init__(self, url: str, body: bytes, timeout_s: float) -> None:
-        parts = urlsplit(url)
-        if parts.scheme != "http" or not parts.hostname:
-            raise ValueError(f"url: expected http://HOST:PORT/..., got {url!r}")
-        self._path = parts.path
-        self._body = body
-        self._connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=timeout_s)
-
-    def send(self) -> tuple[int, bytes]:
-        """Send the request; return the status and the whole answer."""
-        self._connection.request("POST", self._path, self._body, HEADERS)
-        response = self._connection.getresponse()
-        return response.status, response.read()
-
-    def close(self) -> None:
-        """Close the connection. The next request opens it again."""
-        self._connection.close()
 
 
 @dataclass
@@ -95,7 +71,7 @@ def measure_requests(
     samples = {number: _Samples() for number in clients}
     with ExitStack() as stack:
         line = stack.enter_context(Progress(progress))
-        senders = [_Client(url, body, timeout_s) for _ in range(max(clients))]
+        senders = [Sender(url, body, timeout_s) for _ in range(max(clients))]
         for sender in senders:
             stack.callback(sender.close)
         pool = stack.enter_context(ThreadPoolExecutor(len(senders)))
@@ -111,7 +87,7 @@ def measure_requests(
     return RequestReport(results, len(body), answer_bytes, budget_s, measured_s)
 
 
-def _warm_up(url: str, senders: Sequence[_Client]) -> int:
+def _warm_up(url: str, senders: Sequence[Sender]) -> int:
     """Open every connection, and return the bytes of an answer."""
     try:
         for sender in senders:
@@ -119,25 +95,25 @@ def _warm_up(url: str, senders: Sequence[_Client]) -> int:
                 status, answer = sender.send()
                 if status != 200:
                     raise ServingError(f"{url} answers with status {status}: {answer[:200]!r}")
-    except (OSError, http.client.HTTPException) as error:
+    except LOST as error:
         raise ServingError(f"{url} does not answer ({error}). Is the server running?") from error
     return len(answer)
 
 
 def _visit(
-    pool: ThreadPoolExecutor, senders: Sequence[_Client], seconds: float, samples: _Samples
+    pool: ThreadPoolExecutor, senders: Sequence[Sender], seconds: float, samples: _Samples
 ) -> None:
     """Let some clients send requests at the same time."""
     barrier = threading.Barrier(len(senders))
 
-    def send_until_the_end(sender: _Client) -> tuple[list[int], list[str]]:
+    def send_until_the_end(sender: Sender) -> tuple[list[int], list[str]]:
         times, errors = [], []
         barrier.wait()
         end = time.perf_counter() + seconds
         while (before := time.perf_counter_ns()) < end * 1e9:
             try:
                 status, _ = sender.send()
-            except (OSError, http.client.HTTPException) as error:
+            except LOST as error:
                 sender.close()
                 errors.append(f"{type(error).__name__}: {error}")
                 break

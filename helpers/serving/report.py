@@ -7,7 +7,7 @@ from html import escape
 
 import pandas as pd
 
-from helpers.formatting import readable
+from helpers.formatting import counted, readable
 from helpers.latency.statistics import NOISY_IQR_RATIO, Summary
 
 
@@ -35,13 +35,15 @@ class RequestResult(Summary):
         """Say what makes the numbers doubtful."""
         found = []
         if self.errors:
-            found.append(f"{self.errors} request(s) failed, the first with: {self.first_error}")
+            found.append(
+                f"{counted(self.errors, 'request')} failed, the first with: {self.first_error}"
+            )
         if self.noisy:
             found.append(
                 f"noisy: the quartiles are {self.iqr_ratio:.0%} of the median apart "
                 f"(more than {NOISY_IQR_RATIO:.0%})"
             )
-        return tuple(f"{self.clients} client(s): {text}" for text in found)
+        return tuple(f"{counted(self.clients, 'client')}: {text}" for text in found)
 
 
 @dataclass(frozen=True, repr=False)
@@ -77,7 +79,7 @@ class RequestReport:
             if result.clients == clients:
                 return result
         known = ", ".join(str(result.clients) for result in self.results)
-        raise KeyError(f"no result for {clients} client(s); there are: {known}")
+        raise KeyError(f"no result for {counted(clients, 'client')}; there are: {known}")
 
     def to_frame(self) -> pd.DataFrame:
         """Return one row for each number of clients; a percentile with too few calls is NaN."""
