@@ -67,7 +67,7 @@ student: $(READY) ## write the notebooks without solutions and outputs to build/
 slides: $(READY) ## write a deck of slides for each lesson to build/slides (SLIDES_ARGS="--reveal FOLDER")
 	$(BIN)/python tests/editions.py slides $(SLIDES_ARGS) $(NOTEBOOKS)
 
-numbers: $(READY) ## print words, cells and minutes by section (NUMBERS_ARGS=--run or --binder runs them)
+numbers: $(READY) ## print minutes to read, size of the environment (NUMBERS_ARGS="--run --binder --tests")
 	$(BIN)/python tests/notebook_numbers.py $(NUMBERS_ARGS) $(NOTEBOOKS)
 
 benchmark: $(READY) ## prove the measurements: parity matrix, A/A, pyperf, ratios (on a quiet machine)

@@ -6,6 +6,7 @@ hands to pip is put before pip here.
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -47,6 +48,8 @@ def binder_findings(repository: Path) -> list[str]:
     findings = []
     if "Building conda environment for python=3.11\n" not in plan:
         findings.append("the build pack is not conda with Python 3.11")
+    if "ARG REPO_DIR=${HOME}\n" not in plan:
+        findings.append("the repository is not the home folder, where pip looks for its settings")
     if "requirements.txt" in plan:
         findings.append("requirements.txt is installed in a second step")
     staged = re.search(r"^COPY .* src/ \$\{REPO_DIR\}/$", plan, flags=re.MULTILINE)
@@ -67,6 +70,16 @@ def pip_plan(repository: Path) -> subprocess.CompletedProcess[str]:
         [*command, "--no-build-isolation", "-r", "from_conda.txt"],
         cwd=repository, capture_output=True, text=True, check=False,
     )  # fmt: skip
+
+
+def keeps_downloads(home: Path) -> bool:
+    """Ask pip, in a home folder and with no other settings, whether it has a cache."""
+    run = subprocess.run(
+        [sys.executable, "-m", "pip", "cache", "dir"],
+        env={"HOME": str(home), "PATH": os.defpath}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert run.returncode == 0 or "cache is disabled" in run.stderr, run.stderr
+    return run.returncode == 0
 
 
 @pytest.fixture
@@ -132,3 +145,9 @@ def test_pip_finds_everything_installed_at_the_versions_of_the_lock(repository: 
 def test_pip_refuses_a_fault(repository: Path, plant: Callable[[Path], None]) -> None:
     plant(repository)
     assert pip_plan(repository).returncode != 0
+
+
+def test_the_image_has_no_second_copy_of_the_packages(repository: Path) -> None:
+    assert not keeps_downloads(repository)
+    (repository / ".config" / "pip" / "pip.conf").unlink()
+    assert keeps_downloads(repository)

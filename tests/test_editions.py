@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import ast
-import os
 import re
-import sys
-import time
 from pathlib import Path
 
 import nbformat
@@ -18,11 +15,10 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 
 import editions
 import execute_notebooks
-import notebook_numbers
+import notebook_sections
 import slides
 from chromium import npm_install, open_chromium
 from notebook_cells import cells_of, tags
-from process_memory import MemoryWatch
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -271,76 +267,6 @@ def test_a_slide_that_does_not_fit_is_found(measured: dict[str, list[dict]]) -> 
     assert [line[:9] for line in too_large(measured["planted"])] == ["'2.1: Tal", "'3.1: Wid"]
 
 
-# The numbers
-
-
-def test_the_numbers_of_a_lesson() -> None:
-    opening, section = notebook_numbers.read_sections(lesson())
-    assert (opening.title, opening.words) == ("Opening", 4)
-    assert section.title == "1. Do it"
-    assert (section.exercises, section.code_lines) == (1, 6)
-    assert section.minutes > notebook_numbers.MINUTES_PER_EXERCISE
-
-
-def test_the_seconds_of_a_lesson_are_measured(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    notebook = lesson()
-    notebook.cells[1].source = "import time\ntime.sleep(0.5)"
-    nbformat.write(notebook, tmp_path / "lesson.ipynb")
-    before = (tmp_path / "lesson.ipynb").read_bytes()
-    assert notebook_numbers.main(["--run", str(tmp_path / "lesson.ipynb")]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert 0.5 <= float(lines[-1].split()[4]) <= float(re.search(r"runs (\d+)", lines[1])[1]) + 1
-    assert (tmp_path / "lesson.ipynb").read_bytes() == before
-
-
-def binder_line(
-    folder: Path, source: str, limit_bytes: int, capsys: pytest.CaptureFixture[str]
-) -> tuple[bool, str]:
-    """Run one cell as on Binder; tell whether that was said to be right, and what was printed."""
-    notebook = new_notebook(cells=[new_code_cell(source)])
-    ran = notebook_numbers.run_as_on_binder("tiny", notebook, folder, limit_bytes)
-    return ran, capsys.readouterr().out
-
-
-on_linux = pytest.mark.skipif(sys.platform != "linux", reason="limits are set as on Linux alone")
-CHILD = "import subprocess, sys\nsubprocess.run([sys.executable, '-c', {!r}], check=True)"
-FILL = "import time; block = b'x' * 300_000_000; time.sleep(1)"
-
-
-@on_linux
-def test_binder_gives_one_core(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    cores = os.sched_getaffinity(0)
-    only_one = "import os; assert len(os.sched_getaffinity(0)) == 1"
-    ran, line = binder_line(tmp_path, CHILD.format(only_one), 2 * 10**9, capsys)
-    assert (ran, "tiny: all cells ran" in line) == (True, True)
-    assert os.sched_getaffinity(0) == cores
-
-
-@on_linux
-def test_binder_stops_what_needs_more_memory(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """What a child of the kernel needs counts too."""
-    with MemoryWatch() as watch:
-        time.sleep(1)
-    here = watch.peak_bytes
-    assert here > 0
-    ran, line = binder_line(tmp_path, CHILD.format(FILL), here + 1_000_000_000, capsys)
-    assert ran
-    peak = 1e6 * float(re.search(r"peak memory ([\d,]+) MB", line)[1].replace(",", ""))
-    assert 300_000_000 < peak - here < 700_000_000
-    ran, line = binder_line(tmp_path, CHILD.format(FILL), here + 250_000_000, capsys)
-    assert (ran, "tiny: KILLED" in line) == (False, True)
-
-
-@on_linux
-def test_binder_says_what_failed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    ran, line = binder_line(tmp_path, "raise ValueError('no such thing')", 2 * 10**9, capsys)
-    assert (ran, "FAILED" in line, "no such thing" in line) == (False, True, True)
-
-
 # The teacher's plan
 
 TEACHING = (ROOT / "notebooks" / "TEACHING.md").read_text(encoding="utf-8")
@@ -355,7 +281,7 @@ def planned_minutes(lesson_number: str) -> dict[str, int]:
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.name)
 def test_the_plan_has_the_minutes_of_every_section(path: Path) -> None:
-    sections = notebook_numbers.read_sections(nbformat.read(path, as_version=4))
+    sections = notebook_sections.read_sections(nbformat.read(path, as_version=4))
     plan = planned_minutes(path.name[:2].lstrip("0"))
     assert list(plan) == [each.title for each in sections]
     wrong = {
@@ -364,3 +290,6 @@ def test_the_plan_has_the_minutes_of_every_section(path: Path) -> None:
         if abs(plan[each.title] - each.minutes) > 1
     }
     assert wrong == {}
+    number, total = int(path.name[:2]), sum(each.minutes for each in sections)
+    (planned,) = re.findall(rf"^\| {number} \| [^|]+ \| (\d+) \|", TEACHING, re.MULTILINE)
+    assert abs(int(planned) - total) <= 1, f"lesson {number}: planned {planned}, now {total:.1f}"
