@@ -68,10 +68,10 @@ def check_probe(model: keras.Model, inputs: Arrays, golden: Outputs | None = Non
     rows = len(next(iter(named.values())))
     for name, array in named.items():
         if len(array) < 2 or np.all(array == array[:1]):
-            rows = counted(len(array), "row")
             raise ProbeError(
-                f"the output '{name}' is the same in {rows}, so it cannot show a fault. "
-                "Use at least two different inputs, and a trained or calibrated model."
+                f"the output '{name}' is the same in {counted(len(array), 'row')}, so it cannot "
+                "show a fault. Use at least two different inputs, and a trained or calibrated "
+                "model."
             )
     if golden is None:
         golden = float64_reference(model, inputs)

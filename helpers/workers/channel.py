@@ -8,7 +8,7 @@ import os
 import sys
 import time
 from _thread import start_new_thread
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
@@ -65,6 +65,11 @@ def die_with_parent() -> None:
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, SIGKILL)
 
 
+def find_modules(folders: Iterable[str]) -> None:
+    """Let this process import what its parent can."""
+    sys.path.extend(folder for folder in folders if folder not in sys.path)
+
+
 def open_requested(request: Mapping[str, Any]) -> tuple[Runtime, float, float]:
     """Open what `Candidate.request` describes.
 
@@ -73,7 +78,7 @@ def open_requested(request: Mapping[str, Any]) -> tuple[Runtime, float, float]:
         `helpers.runtimes` counts as import: it costs hardly more than NumPy, which every runtime
         needs.
     """
-    sys.path.extend(entry for entry in request["path"] if entry not in sys.path)
+    find_modules(request["path"])
     start = time.perf_counter()
     runtimes = importlib.import_module("helpers.runtimes")
     for module in (request["framework"], *request["imports"]):

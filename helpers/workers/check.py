@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import pickle
-import sys
 from pathlib import Path
 
-from helpers.workers.channel import Channel, die_with_parent
+from helpers.workers.channel import Channel, die_with_parent, find_modules
 
 
 def main() -> None:
@@ -15,8 +14,8 @@ def main() -> None:
     channel = Channel()
     folder = Path(channel.receive()["folder"])
     try:
-        where, task = pickle.loads((folder / "task.pickle").read_bytes())
-        sys.path.extend(entry for entry in where if entry not in sys.path)
+        folders, task = pickle.loads((folder / "task.pickle").read_bytes())
+        find_modules(folders)
         from helpers.scorecard.check import check_artifacts
 
         (folder / "found.pickle").write_bytes(pickle.dumps(check_artifacts(*task)))
