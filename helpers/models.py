@@ -7,12 +7,15 @@ their own: the automatic ones change with the order in which models are built.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import keras
 import numpy as np
 from keras import layers
 
-from helpers.digits import Digits
+if TYPE_CHECKING:
+    from helpers.digits import Digits
+
 
 CLASS_COUNT = 10
 

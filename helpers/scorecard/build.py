@@ -10,6 +10,7 @@ import pandas as pd
 
 from helpers.cold_start import ColdStartReport, compare_cold_starts
 from helpers.latency import Candidate, LatencyReport, measure_latency
+from helpers.memory import give_back_memory
 from helpers.parity import ParityReport
 from helpers.scorecard.card import Scorecard
 from helpers.scorecard.check import check_artifacts, check_artifacts_apart
@@ -77,6 +78,7 @@ def scorecard(
     candidates = {name: as_candidate(each) for name, each in artifacts.items()}
     sizes = {name: artifact_size(each.path) for name, each in candidates.items()}
     check = check_artifacts_apart if apart else check_artifacts
+    give_back_memory()  # the processes that follow need it more
     checked = check(reference, candidates, inputs, seed)
     options = {"seed": seed, "progress": progress}
     starts = compare_cold_starts(

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from helpers.memory import give_back_memory
 from helpers.parity import (
     GoldenError,
     ParityReport,
@@ -136,6 +137,7 @@ def _prepare_reference(
             notes.append(f"parity proves little: {error}")
     else:
         notes.append("the reference is no Keras model: parity means tolerances only")
+    give_back_memory()  # the float64 copy, before the artifacts need theirs
     return _Reference(runtime, feeds, probe, golden, tuple(notes))
 
 
