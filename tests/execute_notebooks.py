@@ -21,6 +21,8 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 from nbformat import NotebookNode
 
+from notebook_cells import tags
+
 NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
 KERNELSPEC = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
 WIDGET = "application/vnd.jupyter.widget-view+json"
@@ -81,7 +83,7 @@ def normalise(notebook: NotebookNode) -> None:
     for cell in code_cells(notebook):
         cell.metadata.pop("execution", None)  # when it ran
         cell.outputs = stable_outputs(cell.outputs)
-        tagged = "raises-exception" in cell.metadata.get("tags", [])
+        tagged = "raises-exception" in tags(cell)
         if tagged and not any(output.output_type == "error" for output in cell.outputs):
             raise NotebookError(
                 f"{cell.source}\n\nThis cell is tagged raises-exception: none came."

@@ -14,7 +14,8 @@ import pytest
 from conftest import RunPython
 from helpers.latency import measure_latency, median_seconds
 from helpers.models import build_smooth_cnn, build_word_model
-from helpers.scorecard import best_rows, join_latency, scorecard
+from helpers.scorecard import best_rows, scorecard
+from helpers.scorecard.join import join_latency
 from tiny_onnx import write_dense
 
 INPUTS = np.ones((4, 4), np.float32)
@@ -40,13 +41,13 @@ def test_nothing_to_time_is_refused(calls: dict, rounds: int) -> None:
         median_seconds(calls, rounds)
 
 
-def test_latency_in_parts_keeps_each_candidate_once(tmp_path: Path) -> None:
+def test_latency_in_parts_keeps_every_candidate(tmp_path: Path) -> None:
     path = write_dense(tmp_path / "dense.onnx")
-    first = measure_latency({"a": path, "both": path}, INPUTS, **QUICK)
-    second = measure_latency({"both": path, "b": path, "none": tmp_path / "x"}, INPUTS, **QUICK)
+    first = measure_latency({"a": path}, INPUTS, **QUICK)
+    second = measure_latency({"b": path, "none": tmp_path / "x"}, INPUTS, **QUICK)
     joined = join_latency(first, second)
-    assert list(joined.to_frame()["candidate"].unique()) == ["a", "both", "b"]
-    assert joined.result("both", 4) == first.result("both", 4)
+    assert list(joined.to_frame()["candidate"].unique()) == ["a", "b"]
+    assert joined.result("a", 4) == first.result("a", 4)
     assert joined.result("b", 4) == second.result("b", 4)
     assert [failure.candidate for failure in joined.failures] == ["none"]
     assert joined.measured_s == first.measured_s + second.measured_s

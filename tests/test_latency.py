@@ -35,9 +35,10 @@ from helpers.latency import (
     measure_throughput,
 )
 from helpers.latency import rounds as rounds_module
-from helpers.latency.rounds import WORKER_MODULE, random_orders
+from helpers.latency.rounds import WORKER_MODULE
 from helpers.latency.statistics import calls_needed, summarize
 from helpers.tensors import InputError
+from helpers.turns import random_orders
 from helpers.workers.inputs import prepare_batch, save_inputs
 from helpers.workers.process import Worker
 from helpers.workers.timing import time_calls
@@ -542,6 +543,7 @@ import sys
 import numpy as np
 from helpers.latency import measure_latency
 from helpers.workers.process import Worker
+from helpers.turns import random_orders
 
 start = Worker.__init__
 def announce(self, *arguments):

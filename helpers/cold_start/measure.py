@@ -5,14 +5,14 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from pathlib import Path
-
-import numpy as np
 
 from helpers.artifacts import ArtifactError
 from helpers.cold_start.report import ColdStart, ColdStartReport, ColdStartRun
 from helpers.progress import Progress
 from helpers.tensors import Arrays
+from helpers.turns import random_orders
 from helpers.workers.candidate import Candidate, as_candidate
 from helpers.workers.inputs import save_inputs
 from helpers.workers.process import Worker, WorkerError
@@ -110,12 +110,8 @@ def _run_all(
 
 def _turns(names: list[str], rounds: int, seed: int) -> list[tuple[int, str]]:
     """Return the number of a round and a name: every name once in each round, in random order."""
-    random = np.random.default_rng(seed)
-    return [
-        (number, names[index])
-        for number in range(rounds)
-        for index in random.permutation(len(names))
-    ]
+    orders = islice(random_orders(names, seed), rounds)
+    return [(number, name) for number, order in enumerate(orders) for name in order]
 
 
 def _run_once(candidate: Candidate, inputs: Path, rows: int | None) -> ColdStartRun:

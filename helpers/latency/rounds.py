@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +16,7 @@ from helpers.formatting import counted
 from helpers.latency.results import Failure
 from helpers.progress import Progress
 from helpers.tensors import Arrays
+from helpers.turns import random_orders
 from helpers.workers.candidate import Candidate
 from helpers.workers.inputs import save_inputs
 from helpers.workers.process import Worker, WorkerError
@@ -55,13 +56,6 @@ class Measured:
         """Forget a candidate that failed: half a measurement would look like a whole one."""
         self.failures.append(Failure(name, None, message))
         self.visits = {cell: visits for cell, visits in self.visits.items() if cell[0] != name}
-
-
-def random_orders(cells: Sequence[Cell], seed: int) -> Iterator[list[Cell]]:
-    """Return one order after the other, without end; each holds every cell once."""
-    random = np.random.default_rng(seed)
-    while True:
-        yield [cells[index] for index in random.permutation(len(cells))]
 
 
 def measure_rounds(

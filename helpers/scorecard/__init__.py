@@ -6,14 +6,13 @@
 
 from helpers.scorecard.build import scorecard
 from helpers.scorecard.card import Scorecard
-from helpers.scorecard.join import best_rows, join_latency
+from helpers.scorecard.join import best_rows
 from helpers.scorecard.traits import Traits, read_traits
 
 __all__ = [
     "Scorecard",
     "Traits",
     "best_rows",
-    "join_latency",
     "read_traits",
     "scorecard",
 ]

@@ -13,21 +13,17 @@ TIE = 0.1
 
 
 def join_latency(*reports: LatencyReport) -> LatencyReport:
-    """Put reports with the same batch sizes into one; a name counts where it comes first.
+    """Put reports on different candidates, with the same batch sizes, into one.
 
     Visits to candidates of different reports were not interleaved, which a note says.
     """
-    results, names = [], set()
-    for report in reports:
-        results += [each for each in report.results if each.candidate not in names]
-        names |= {each.candidate for each in report.results}
     if len(reports) == 1:
         return reports[0]
     notes = [note for report in reports for note in report.notes]
     notes.append(f"measured in {len(reports)} parts, one after the other")
     return replace(
         reports[0],
-        results=tuple(results),
+        results=tuple(result for report in reports for result in report.results),
         failures=tuple(failure for report in reports for failure in report.failures),
         call_floor_us=max(report.call_floor_us for report in reports),
         budget_s=sum(report.budget_s for report in reports),

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from helpers.progress import Progress
 from helpers.serving.errors import ServingError
 from helpers.serving.report import RequestReport, RequestResult
 from helpers.serving.sender import LOST, Sender
+from helpers.turns import random_orders
 
 ROUNDS = 8
 WARM_UP_REQUESTS = 3
@@ -76,11 +78,10 @@ def measure_requests(
             stack.callback(sender.close)
         pool = stack.enter_context(ThreadPoolExecutor(len(senders)))
         answer_bytes = _warm_up(url, senders)
-        random = np.random.default_rng(seed)
         start = time.perf_counter()
-        for turn in range(ROUNDS):
+        for turn, order in enumerate(islice(random_orders(clients, seed), ROUNDS)):
             line.show(f"sending requests, round {turn + 1}", turn / ROUNDS)
-            for number in random.permutation(clients):
+            for number in order:
                 _visit(pool, senders[:number], budget_s / ROUNDS / len(clients), samples[number])
         measured_s = time.perf_counter() - start
     results = tuple(_result(number, each) for number, each in samples.items())
