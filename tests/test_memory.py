@@ -48,14 +48,16 @@ def test_without_glibc_the_garbage_is_collected_all_the_same(
     assert collected == [True]
 
 
-def test_the_checking_process_spares_scikit_learn_and_lets_others_have_it() -> None:
+def test_keras_is_imported_alone_and_others_can_have_what_it_takes_along() -> None:
     code = """
 import sys
-from helpers.workers.check import _import_keras_alone
+from helpers.workers.channel import import_alone
 
-_import_keras_alone()
-print("keras" in sys.modules, "sklearn" in sys.modules)
-import sklearn
-print(sklearn.__name__)
+import_alone("keras")
+print(*("keras" in sys.modules, "sklearn" in sys.modules, "pandas" in sys.modules))
+import pandas, sklearn
+import_alone("keras")
+print(pandas is sys.modules["pandas"], sklearn is sys.modules["sklearn"])
 """
-    assert run_in_fresh_process(code).splitlines()[-2:] == ["True False", "sklearn"]
+    lines = run_in_fresh_process(code).splitlines()
+    assert lines[-2:] == ["True False False", "True True"]

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import pickle
-import sys
 from pathlib import Path
 
-from helpers.workers.channel import Channel, die_with_parent, find_modules
+from helpers.workers.channel import Channel, die_with_parent, find_modules, import_alone
 
 
 def main() -> None:
@@ -17,25 +16,13 @@ def main() -> None:
     try:
         folders, task = pickle.loads((folder / "task.pickle").read_bytes())
         find_modules(folders)
-        _import_keras_alone()
+        import_alone("keras")
         from helpers.scorecard.check import check_artifacts
 
         (folder / "found.pickle").write_bytes(pickle.dumps(check_artifacts(*task)))
         channel.reply({})
     except Exception as error:  # whatever a runtime raises goes to the parent
         channel.reply_error(error)
-
-
-def _import_keras_alone() -> None:
-    """Import Keras without scikit-learn, which it takes along for wrappers that no artifact needs.
-
-    This process exists where memory is scarce, and scikit-learn with SciPy is 40 MB. Only this
-    import goes without it: the caller's own modules can import it afterwards.
-    """
-    sys.modules["sklearn"] = None
-    import keras  # noqa: F401
-
-    del sys.modules["sklearn"]
 
 
 if __name__ == "__main__":
