@@ -40,18 +40,24 @@ class Run:
             that starts kernels elsewhere, and of all that it started. 0 where it is not known: on
             another system than Linux.
         peak_s: when that was, in seconds after the start.
+        lesson_bytes: the part of the peak without this program: the kernel and what it started.
         failure: why not all cells ran; empty when they did.
     """
 
     seconds: float
     peak_bytes: int
     peak_s: float
+    lesson_bytes: int = 0
     failure: str = ""
 
     @property
     def peak(self) -> str:
-        """The peak as a text."""
-        return f"{self.peak_bytes / 1e6:,.0f} MB" if self.peak_bytes else "unknown (not Linux)"
+        """The peak as a text: of the lesson, and with this program."""
+        if not self.peak_bytes:
+            return "unknown (not Linux)"
+        return (
+            f"{self.lesson_bytes / 1e6:,.0f} MB, with this program {self.peak_bytes / 1e6:,.0f} MB"
+        )
 
 
 @contextmanager
@@ -93,7 +99,9 @@ def run(
             client.execute()
         except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
             failure = "KILLED" if watch.killed else f"FAILED: {ANSI_COLOUR.sub('', str(error))}"
-    return Run(time.perf_counter() - start, watch.peak_bytes, watch.peak_s, failure)
+    return Run(
+        time.perf_counter() - start, watch.peak_bytes, watch.peak_s, watch.started_bytes, failure
+    )
 
 
 def floor_notebook(notebook: NotebookNode) -> NotebookNode:

@@ -29,14 +29,15 @@ def process_tree(root: int) -> list[int]:
     return tree
 
 
-def proportional_bytes(processes: list[int]) -> int:
-    """Add up the proportional memory (PSS): what processes share is counted once."""
-    total = 0
-    for process in processes:
+def proportional_bytes(processes: list[int]) -> list[int]:
+    """Read the proportional memory (PSS) of each process; in the sum, nothing is counted twice."""
+    found = [0] * len(processes)
+    for index, process in enumerate(processes):
         with suppress(OSError):  # it has ended since
             lines = (PROC / str(process) / "smaps_rollup").read_text().splitlines()
-            total += sum(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
-    return total * 1024
+            kib = sum(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+            found[index] = 1024 * kib
+    return found
 
 
 def resident_bytes(processes: list[int]) -> int:
@@ -58,6 +59,7 @@ class MemoryWatch:
     Attributes:
         limit_bytes: no limit when None.
         peak_bytes: the largest sum that was seen.
+        started_bytes: the part of it without this process itself.
         peak_s: when, in seconds after the start.
         killed: whether the limit was passed.
     """
@@ -65,6 +67,7 @@ class MemoryWatch:
     def __init__(self, limit_bytes: int | None = None) -> None:
         self.limit_bytes = limit_bytes
         self.peak_bytes = 0
+        self.started_bytes = 0
         self.peak_s = 0.0
         self.killed = False
         self._older: set[int] = set()
@@ -90,9 +93,11 @@ class MemoryWatch:
             if settled and not self.killed:
                 continue
             last = resident
-            total = proportional_bytes(tree)
+            own, *started = proportional_bytes(tree)
+            total = own + sum(started)
             if total > self.peak_bytes:
-                self.peak_bytes, self.peak_s = total, time.monotonic() - start
+                self.peak_bytes, self.started_bytes = total, sum(started)
+                self.peak_s = time.monotonic() - start
             if self.limit_bytes is not None and total > self.limit_bytes:
                 self.killed = True
                 for process in set(tree) - self._older:
