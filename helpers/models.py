@@ -16,7 +16,6 @@ from keras import layers
 if TYPE_CHECKING:
     from helpers.digits import Digits
 
-
 CLASS_COUNT = 10
 
 

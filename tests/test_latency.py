@@ -543,7 +543,6 @@ import sys
 import numpy as np
 from helpers.latency import measure_latency
 from helpers.workers.process import Worker
-from helpers.turns import random_orders
 
 start = Worker.__init__
 def announce(self, *arguments):

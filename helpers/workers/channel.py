@@ -87,8 +87,14 @@ def import_alone(framework: str) -> None:
             del sys.modules[name]
 
 
-def open_requested(request: Mapping[str, Any]) -> tuple[Runtime, float, float]:
+def open_requested(
+    request: Mapping[str, Any], *, alone: bool = False
+) -> tuple[Runtime, float, float]:
     """Open what `Candidate.request` describes.
+
+    Args:
+        request: the candidate's.
+        alone: import the framework as `import_alone` does.
 
     Returns:
         The runtime, and the milliseconds that the imports and the loading took. The package
@@ -98,7 +104,8 @@ def open_requested(request: Mapping[str, Any]) -> tuple[Runtime, float, float]:
     find_modules(request["path"])
     start = time.perf_counter()
     runtimes = importlib.import_module("helpers.runtimes")
-    for module in (request["framework"], *request["imports"]):
+    (import_alone if alone else importlib.import_module)(request["framework"])
+    for module in request["imports"]:
         importlib.import_module(module)
     imported = time.perf_counter()
     if request["threads"] and request["framework"] != "onnxruntime":

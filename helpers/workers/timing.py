@@ -9,13 +9,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from helpers.workers.channel import (
-    Channel,
-    die_with_parent,
-    find_modules,
-    import_alone,
-    open_requested,
-)
+from helpers.workers.channel import Channel, die_with_parent, open_requested
 
 WARM_UP_CALLS = 2
 WARM_UP_S = 0.05
@@ -48,9 +42,7 @@ def main() -> None:
 
 def _open(request: dict[str, Any]) -> tuple[dict[int, Callable[[], Any]], dict[str, Any]]:
     keep_to_processors(request["candidate"]["threads"])
-    find_modules(request["candidate"]["path"])
-    import_alone(request["candidate"]["framework"])
-    runtime, _, _ = open_requested(request["candidate"])
+    runtime, _, _ = open_requested(request["candidate"], alone=True)
     from helpers.workers.inputs import load_inputs, prepare_batch
 
     inputs = load_inputs(request["inputs"])
