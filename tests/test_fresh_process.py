@@ -56,6 +56,23 @@ def test_nothing_of_this_process_is_there() -> None:
     assert run_in_fresh_process(code) == "False False False"
 
 
+def test_only_the_garbage_collector_rests_and_also_at_the_end() -> None:
+    code = """
+import atexit, os
+
+class Loop:
+    def __init__(self): self.me = self
+    def __del__(self, write=os.write): write(1, b"collected")
+
+loop = Loop()
+atexit.register(print, "the end")
+print("gc" in dir())
+import gc
+print(gc.isenabled())
+"""
+    assert run_in_fresh_process(code).splitlines() == ["False", "False", "the end"]
+
+
 def test_it_works_in_the_same_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     run_in_fresh_process("open('made.txt', 'w').close()")
