@@ -319,9 +319,6 @@ def test_a_finger_draws(open_demo: OpenDemo) -> None:
         # A finger is slower than the screen. What comes between two frames may be merged.
         demo.frame.evaluate("new Promise(done => requestAnimationFrame(() => done(true)))")
 
-    demo.choose(1)
-    demo.answer()  # the runtime is loaded, so the page is free for touches
-
     first, *others = HAND[3][0]
     send("touchStart", first)
     for point in others:
@@ -346,6 +343,20 @@ def test_nothing_is_loaded_before_the_first_image(open_demo: OpenDemo) -> None:
         "ort-wasm-simd-threaded.mjs",
         "ort-wasm-simd-threaded.wasm",
     }
+
+
+def test_the_runtime_waits_for_the_end_of_the_first_stroke(open_demo: OpenDemo) -> None:
+    demo = open_demo()
+    box = demo.frame.locator("#paper").bounding_box()
+    demo.page.mouse.move(box["x"] + 20, box["y"] + 20)
+    demo.page.mouse.down()
+    demo.page.mouse.move(box["x"] + 20, box["y"] + 90, steps=5)
+    demo.page.wait_for_timeout(200)
+    assert demo.levels().sum() > 0
+    assert demo.requests == []
+    demo.page.mouse.up()
+    demo.answer()
+    assert demo.requests
 
 
 def test_without_a_network_the_page_says_so(open_demo: OpenDemo) -> None:

@@ -125,10 +125,14 @@ function say(text, trouble = false) {
   status.classList.toggle("trouble", trouble);
 }
 
+function showLevels() {
+  paintLevels(seen, levels);
+  seen.ariaLabel = `${levels.filter((level) => level > 0).length} of 64 pixels have ink`;
+}
+
 async function showAnswer() {
   const image = levels;
-  paintLevels(seen, image);
-  seen.ariaLabel = `${image.filter((level) => level > 0).length} of 64 pixels have ink`;
+  showLevels();
   if (!opened) say(`The first image ${LOADING} ...`);
   try {
     const probabilities = await classify(image);
@@ -166,7 +170,9 @@ function extendStroke(event) {
   context.clearRect(0, 0, paper.width, paper.height);
   drawStrokes(context, paper.width / 14);
   levels = countInk(toBitmap());
-  showAnswer();
+  // The runtime is compiled in the page's only thread: the first stroke would lose points meanwhile.
+  if (opened) showAnswer();
+  else showLevels();
 }
 
 paper.addEventListener("pointerdown", (event) => {
@@ -179,6 +185,7 @@ paper.addEventListener("pointerdown", (event) => {
 paper.addEventListener("pointermove", (event) => {
   if (paper.hasPointerCapture(event.pointerId)) extendStroke(event);
 });
+paper.addEventListener("lostpointercapture", showAnswer); // the end of a stroke
 document.getElementById("clear").addEventListener("click", clear);
 
 settings.examples.forEach((image, number) => {
