@@ -52,14 +52,8 @@ def execute(path: Path, timeout_seconds: int = 600) -> bool:
     notebook = nbformat.reads(before, as_version=4)
     for cell in code_cells(notebook):
         cell.outputs, cell.execution_count = [], None
-    client = NotebookClient(
-        notebook,
-        kernel_name=KERNELSPEC["name"],
-        timeout=timeout_seconds,
-        resources={"metadata": {"path": str(path.resolve().parent)}},
-    )
     try:
-        client.execute()
+        client_for(notebook, path.resolve().parent, timeout_seconds).execute()
     except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
         raise NotebookError(ANSI_COLOUR.sub("", str(error))) from None
     normalise(notebook)
@@ -68,6 +62,23 @@ def execute(path: Path, timeout_seconds: int = 600) -> bool:
     if after != before:
         replace_text(path, after)
     return after != before
+
+
+def client_for(notebook: NotebookNode, folder: Path, timeout_seconds: int = 600) -> NotebookClient:
+    """Prepare a run of a notebook in a fresh kernel.
+
+    Args:
+        notebook: what to run. Outputs and times are left in it.
+        folder: where the kernel starts.
+        timeout_seconds: the longest that one cell may take.
+    """
+    return NotebookClient(
+        notebook,
+        kernel_name=KERNELSPEC["name"],
+        timeout=timeout_seconds,
+        resources={"metadata": {"path": str(folder)}},
+        extra_arguments=["--log-level=ERROR"],  # it warns of TCP, which stays on this machine
+    )
 
 
 def code_cells(notebook: NotebookNode) -> list[NotebookNode]:

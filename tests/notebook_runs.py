@@ -10,12 +10,11 @@ from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 
-from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_notebook
 
-from execute_notebooks import ANSI_COLOUR
+from execute_notebooks import ANSI_COLOUR, client_for
 from notebook_cells import cells_of
 from process_memory import MemoryWatch
 
@@ -87,12 +86,7 @@ def run(
         on_one_core: keeps the kernel on one core. The watch over the memory may use the others.
     """
     failure = ""
-    client = NotebookClient(
-        notebook,
-        kernel_name="python3",
-        timeout=600,
-        resources={"metadata": {"path": str(folder)}},
-    )
+    client = client_for(notebook, folder)
     start = time.perf_counter()
     with MemoryWatch(limit_bytes) as watch, one_core() if on_one_core else nullcontext():
         try:
