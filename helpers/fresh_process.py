@@ -9,10 +9,11 @@ import sys
 # Importing TensorFlow makes hundreds of thousands of objects that stay. Python's garbage collector
 # looks through them again and again, and once more at the end: to load and convert a model took 5.7
 # instead of 4.0 s. Switched off, it would leave 100 MB of garbage.
-COLLECT_LESS = (
-    "import atexit, gc; gc.set_threshold(20_000, 10, 10); atexit.register(gc.freeze); "
-    "del atexit, gc\n"
-)
+COLLECT_LESS = """
+__import__("gc").set_threshold(20_000, 10, 10)
+__import__("atexit").register(__import__("gc").freeze)
+exec(__import__("sys").argv.pop(1))
+"""
 
 
 class FreshProcessError(RuntimeError):
@@ -23,8 +24,8 @@ def run_in_fresh_process(code: str, *arguments: object, timeout_s: float = 120.0
     """Run `code` in a new Python process and return what it printed.
 
     The process has none of the caller's variables, imports or registered classes: what works there
-    works on another machine with the same packages. Only Python's garbage collector has
-    less to do, since the process is short.
+    works on another machine with the same packages. Only Python's garbage collector has less to do,
+    since the process is short.
 
     Args:
         code: Python source. It finds `arguments` in ``sys.argv[1:]`` and shares the working folder.
@@ -37,7 +38,7 @@ def run_in_fresh_process(code: str, *arguments: object, timeout_s: float = 120.0
     environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"}
     try:
         result = subprocess.run(
-            [sys.executable, "-c", COLLECT_LESS + code, *map(str, arguments)],
+            [sys.executable, "-c", COLLECT_LESS, code, *map(str, arguments)],
             capture_output=True,
             text=True,
             timeout=timeout_s,
