@@ -11,6 +11,8 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from helpers.collector import collector_at_rest
+
 LONGEST_WARNING = 320
 """Characters of a warning that are printed: Keras puts whole weight matrices into some."""
 
@@ -23,6 +25,8 @@ def quiet_import() -> Iterator[None]:
     log level (``TF_CPP_MIN_LOG_LEVEL``) is read. The lines come from C++ and go to file descriptor
     2, which Python's ``sys.stderr`` knows nothing of, so the descriptor itself is redirected.
     Nothing is lost when the import fails: the hidden text is then written out.
+
+    The garbage collector rests meanwhile, see `helpers.collector`.
     """
     # Later informational lines, such as the one of the first operation, do obey the level.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -31,7 +35,8 @@ def quiet_import() -> Iterator[None]:
     with tempfile.TemporaryFile() as hidden:
         os.dup2(hidden.fileno(), 2)
         try:
-            yield
+            with collector_at_rest():
+                yield
         except BaseException:
             sys.stderr.flush()
             hidden.seek(0)

@@ -1,8 +1,7 @@
-"""The child's side of the two pipes. Only the standard library: the child measures imports."""
+"""The child's side of the two pipes. Standard library only: the child measures imports."""
 
 from __future__ import annotations
 
-import gc
 import importlib
 import json
 import os
@@ -12,6 +11,8 @@ from _thread import start_new_thread
 from collections.abc import Iterable, Mapping
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
+
+from helpers.collector import collector_at_rest
 
 if TYPE_CHECKING:
     from helpers.runtimes import Runtime
@@ -73,26 +74,22 @@ def find_modules(folders: Iterable[str]) -> None:
 
 
 def import_alone(framework: str) -> None:
-    """Import a framework without the packages that it only takes along, and keep it for good.
+    """Import a framework without the packages that it only takes along.
 
     Keras imports what is installed of scikit-learn, pandas, Matplotlib and IPython, for wrappers
     and pictures that no artifact needs, and TensorFlow imports Keras: up to half of the time, and
     100 MB. Only this import goes without them: the caller's own modules can import them afterwards.
-    The garbage collector rests meanwhile, and never looks through the new modules: a fifth of the
-    time. Not for a cold start, which measures this environment as it is.
+    The garbage collector rests meanwhile. Not for a cold start, which measures this environment as
+    it is.
     """
     left_out = [name for name in TAKEN_ALONG if name != framework and name not in sys.modules]
     sys.modules.update(dict.fromkeys(left_out))  # None: an import of this name fails
-    collects = gc.isenabled()
-    gc.disable()
     try:
-        importlib.import_module(framework)
+        with collector_at_rest():
+            importlib.import_module(framework)
     finally:
         for name in left_out:
             del sys.modules[name]
-        gc.freeze()
-        if collects:
-            gc.enable()
 
 
 def open_requested(
