@@ -93,10 +93,11 @@ class MemoryWatch:
             if settled and not self.killed:
                 continue
             last = resident
-            own, *started = proportional_bytes(tree)
-            total = own + sum(started)
+            own, *others = proportional_bytes(tree)
+            started = sum(others)
+            total = own + started
             if total > self.peak_bytes:
-                self.peak_bytes, self.started_bytes = total, sum(started)
+                self.peak_bytes, self.started_bytes = total, started
                 self.peak_s = time.monotonic() - start
             if self.limit_bytes is not None and total > self.limit_bytes:
                 self.killed = True
