@@ -653,6 +653,10 @@ def adapted_normalization() -> layers.Layer:
     return layer
 
 
+def divided_by(number: float) -> layers.Layer:
+    return layers.Lambda(lambda x: x / number)
+
+
 @pytest.mark.filterwarnings("ignore:The object being serialized includes a `lambda`")
 @pytest.mark.parametrize(
     "make",
@@ -660,10 +664,18 @@ def adapted_normalization() -> layers.Layer:
         Half,
         lambda: Third(3),
         lambda: layers.Lambda(lambda x: x / 7),
+        lambda: small_model(*(divided_by(number) for number in (3, 7))),
         adapted_normalization,
         lambda: small_model(Third(3), layers.Dense(2)),
     ],
-    ids=["unregistered", "registered", "Lambda", "Normalization", "nested"],
+    ids=[
+        "unregistered",
+        "registered",
+        "Lambda",
+        "closures",
+        "Normalization",
+        "nested",
+    ],
 )
 def test_layers_with_code_or_state_have_a_golden_run(make: Callable[[], layers.Layer]) -> None:
     model = small_model(make(), layers.Dense(2))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+import types
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,7 +38,8 @@ def float64_reference(model: keras.Model, inputs: Arrays) -> np.ndarray | dict[s
         float64 outputs: one array, or arrays by output name.
 
     Raises:
-        GoldenError: the configuration does not rebuild the model, or not in float64.
+        GoldenError: the configuration does not rebuild the model, or not in float64, or holds code
+            that none of the model's `Lambda` layers has as a live function.
         InputError: the inputs do not fit the model.
     """
     feeds = name_arrays(inputs, KerasRuntime(model).inputs)
@@ -45,6 +47,12 @@ def float64_reference(model: keras.Model, inputs: Arrays) -> np.ndarray | dict[s
     try:
         outputs = KerasRuntime(_rebuild_in_float64(model))(wide)
     except Exception as error:  # every layer's own code runs here, so any type can come
+        if "safe_mode" in str(error):
+            raise GoldenError(
+                f"'{model.name}' has no float64 run: its configuration holds Python code, and code "
+                "that came with a model file is never run here. Build the model in code, load its "
+                "weights with model.load_weights(path), and compare with that."
+            ) from error
         raise GoldenError(
             f"'{model.name}' cannot be rebuilt and run in float64: {innermost_reason(error)}. "
             "Custom layers need get_config(), and build() for the weights they create. Lookup "
@@ -67,14 +75,16 @@ def _widened(array: np.ndarray) -> np.ndarray:
 def _rebuild_in_float64(model: keras.Model) -> keras.Model:
     import keras
 
-    config = _with_float64(keras.saving.serialize_keras_object(model))
-    # The model lives in this process already, so its own code is known, and as trusted as it was.
-    classes = {type(layer).__name__: type(layer) for layer in model._flatten_layers()}
+    live_layers = list(model._flatten_layers())
+    known: dict[str, Any] = {type(layer).__name__: type(layer) for layer in live_layers}
+    known |= {f"function {number}": each for number, each in enumerate(_lambdas_of(live_layers))}
+    config = _with_float64(_without_code(keras.saving.serialize_keras_object(model), known))
     # Layers that a subclass creates in its own __init__ follow the global policy, not the config.
     previous = keras.config.dtype_policy()
     keras.config.set_dtype_policy("float64")
     try:
-        copy = keras.saving.deserialize_keras_object(config, classes, safe_mode=False)
+        # In safe mode, on every path: text that came with a model file must never become code.
+        copy = keras.saving.deserialize_keras_object(config, known, safe_mode=True)
     finally:
         keras.config.set_dtype_policy(previous)
     # By file and not by set_weights: a Normalization layer computes its factors when it loads.
@@ -83,6 +93,48 @@ def _rebuild_in_float64(model: keras.Model) -> keras.Model:
         model.save_weights(path)
         copy.load_weights(path)
     return copy
+
+
+def _lambdas_of(live_layers: list[keras.layers.Layer]) -> list[Callable[..., Any]]:
+    """List the Python lambdas that `Lambda` layers hold, as live functions."""
+    import keras
+
+    lambdas = [layer for layer in live_layers if isinstance(layer, keras.layers.Lambda)]
+    values = [value for layer in lambdas for value in vars(layer).values()]
+    return [
+        value
+        for value in values
+        if isinstance(value, types.FunctionType) and value.__name__ == "<lambda>"
+    ]
+
+
+def _without_code(config: Any, known: Mapping[str, Any]) -> Any:
+    """Put the names of live functions in the place of their code, so that no code is loaded.
+
+    Code that belongs to no live function stays as it is, and safe mode refuses it: a file can hide
+    such text where Keras does not look when it opens the file.
+    """
+    import keras
+
+    def code_of(function: Callable[..., Any]) -> Any:
+        return keras.saving.serialize_keras_object(
+            keras.layers.Lambda(function).get_config()["function"]
+        )
+
+    codes = {
+        name: code_of(each) for name, each in known.items() if isinstance(each, types.FunctionType)
+    }
+
+    def replaced(part: Any) -> Any:
+        if isinstance(part, Mapping):
+            if part.get("class_name") == "__lambda__":
+                return next((name for name, code in codes.items() if code == part), part)
+            return {key: replaced(value) for key, value in part.items()}
+        if isinstance(part, list | tuple):
+            return type(part)(replaced(value) for value in part)
+        return part
+
+    return replaced(config)
 
 
 def _with_float64(config: Any) -> Any:
