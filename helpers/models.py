@@ -1,6 +1,7 @@
 """The models that the lessons deploy, and the models that the comparison is tested on.
 
-Every builder takes a seed, so that the same call gives the same weights. Layers have names of
+Every builder takes a seed, so that the same call gives the same weights (see `helpers.seeds` for
+the one way to change them all). Layers have names of
 their own: the automatic ones change with the order in which models are built.
 """
 
@@ -12,6 +13,8 @@ from typing import TYPE_CHECKING
 import keras
 import numpy as np
 from keras import layers
+
+from helpers.seeds import shifted
 
 if TYPE_CHECKING:
     from helpers.digits import Digits
@@ -25,7 +28,7 @@ def build_digits_cnn(seed: int = 0) -> keras.Sequential:
     Input ``image``: float32 ``(n, 8, 8, 1)`` in [0, 1]. Output: float32 ``(n, 10)``, one
     probability for each digit. The model is not compiled and not trained.
     """
-    keras.utils.set_random_seed(seed)
+    keras.utils.set_random_seed(shifted(seed))
     return keras.Sequential(
         [
             keras.Input((8, 8, 1), name="image"),
@@ -34,7 +37,7 @@ def build_digits_cnn(seed: int = 0) -> keras.Sequential:
             layers.Conv2D(64, 3, padding="same", activation="relu", name="conv_2"),
             layers.MaxPooling2D(name="pool_2"),
             layers.Flatten(name="flatten"),
-            layers.Dropout(0.3, seed=seed, name="dropout"),
+            layers.Dropout(0.3, seed=shifted(seed), name="dropout"),
             layers.Dense(CLASS_COUNT, activation="softmax", name="probabilities"),
         ],
         name="digits_cnn",
@@ -55,7 +58,7 @@ def train(
         epochs: passes over the training images.
         seed: decides the order of the images and what dropout drops.
     """
-    keras.utils.set_random_seed(seed)
+    keras.utils.set_random_seed(shifted(seed))
     model.compile(
         optimizer=keras.optimizers.Adam(learning_rate=2e-3),
         loss="sparse_categorical_crossentropy",
@@ -76,7 +79,7 @@ def build_residual(seed: int = 0) -> keras.Model:
 
     The same input and output as `build_digits_cnn`.
     """
-    keras.utils.set_random_seed(seed)
+    keras.utils.set_random_seed(shifted(seed))
     image = keras.Input((8, 8, 1), name="image")
     stem = layers.Conv2D(16, 3, padding="same", use_bias=False, name="stem_conv")(image)
     stem = layers.ReLU(name="stem_relu")(layers.BatchNormalization(name="stem_norm")(stem))
@@ -93,7 +96,7 @@ def build_lstm(seed: int = 0) -> keras.Sequential:
 
     The same input and output as `build_digits_cnn`.
     """
-    keras.utils.set_random_seed(seed)
+    keras.utils.set_random_seed(shifted(seed))
     return keras.Sequential(
         [
             keras.Input((8, 8, 1), name="image"),
@@ -113,7 +116,7 @@ def build_smooth_cnn(
 
     The same input and output as `build_digits_cnn`.
     """
-    keras.utils.set_random_seed(seed)
+    keras.utils.set_random_seed(shifted(seed))
     return keras.Sequential(
         [
             keras.Input((8, 8, 1), name="image"),
@@ -131,7 +134,7 @@ def build_word_model(vocabulary: Sequence[str], seed: int = 0) -> keras.Sequenti
     Input ``word``: text ``(n,)``. Output: float32 ``(n, 2)`` probabilities. The layers are
     ``lookup``, ``embedding`` and ``probabilities``.
     """
-    keras.utils.set_random_seed(seed)
+    keras.utils.set_random_seed(shifted(seed))
     return keras.Sequential(
         [
             keras.Input((), dtype="string", name="word"),
@@ -148,7 +151,7 @@ def build_attention(seed: int = 0) -> keras.Model:
 
     The same input and output as `build_digits_cnn`.
     """
-    keras.utils.set_random_seed(seed)
+    keras.utils.set_random_seed(shifted(seed))
     image = keras.Input((8, 8, 1), name="image")
     rows = layers.Reshape((8, 8), name="rows")(image)
     tokens = layers.Dense(16, name="embed")(rows)
@@ -166,7 +169,7 @@ def build_two_branch(seed: int = 0) -> keras.Model:
     of each row. Outputs: ``digit`` float32 ``(n, 10)`` probabilities and ``ink`` float32
     ``(n, 1)``.
     """
-    keras.utils.set_random_seed(seed)
+    keras.utils.set_random_seed(shifted(seed))
     image = keras.Input((8, 8, 1), name="image")
     profile = keras.Input((8,), name="profile")
     seen = layers.Conv2D(8, 3, activation="relu", name="image_conv")(image)
@@ -198,12 +201,12 @@ def build_mobilenet_v2(
         classes: probabilities in the output. With alpha 0.35 and 10 classes there are 0.4 million
             parameters, by default 3.5 million.
     """
-    keras.utils.set_random_seed(seed)
+    keras.utils.set_random_seed(shifted(seed))
     shape = (image_size, image_size, 3)
     model = keras.applications.MobileNetV2(
         input_shape=shape, weights=None, alpha=alpha, classes=classes
     )
-    random = np.random.default_rng(seed)
+    random = np.random.default_rng(shifted(seed))
     calibrate_batch_norm(model, random.uniform(-1, 1, (8, *shape)).astype(np.float32))
     return model
 

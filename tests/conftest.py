@@ -45,6 +45,17 @@ def pytest_configure(config: pytest.Config) -> None:
     absl.logging.set_verbosity(absl.logging.ERROR)
 
 
+TRAINED = {"digits_cnn", "families", "mobilenet"}
+"""The fixtures that are models: what a test finds with one can depend on the numbers in it."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests that use a trained or a random model: `make robust` runs them elsewhere."""
+    for item in items:
+        if TRAINED & set(getattr(item, "fixturenames", ())):
+            item.add_marker("trained")
+
+
 @pytest.fixture(scope="session")
 def run_python() -> RunPython:
     """Run source code in a fresh Python that finds `helpers`, and return what it wrote."""

@@ -9,13 +9,15 @@ from typing import Any
 import keras
 import numpy as np
 
+from helpers.seeds import shifted
+
 GREY_LEVELS = 16
 ROWS = 32
 
 
 def draw_images() -> np.ndarray:
     """Draw float32 images `(32, 8, 8, 1)` with grey levels from 0 to 16."""
-    levels = np.random.default_rng(3).integers(0, GREY_LEVELS + 1, (ROWS, 8, 8, 1))
+    levels = np.random.default_rng(shifted(3)).integers(0, GREY_LEVELS + 1, (ROWS, 8, 8, 1))
     return levels.astype(np.float32)
 
 
@@ -23,8 +25,10 @@ def build_classifier(
     *first_layers: keras.layers.Layer, activation: str = "relu"
 ) -> keras.Sequential:
     """Build a model of images; its names say nothing, and its dropout shows a training call."""
-    keras.utils.set_random_seed(0)
-    strong = keras.initializers.RandomNormal(stddev=0.4, seed=0)  # so that its answers differ
+    keras.utils.set_random_seed(shifted(0))
+    strong = keras.initializers.RandomNormal(
+        stddev=0.4, seed=shifted(0)
+    )  # so that its answers differ
     layers = keras.layers
     return keras.Sequential(
         [
@@ -33,7 +37,7 @@ def build_classifier(
             layers.Rescaling(1 / GREY_LEVELS, name="rescaling"),
             layers.Flatten(name="flatten"),
             layers.Dense(16, activation=activation, kernel_initializer=strong, name="hidden"),
-            layers.Dropout(0.5, seed=0, name="dropout"),
+            layers.Dropout(0.5, seed=shifted(0), name="dropout"),
             layers.Dense(10, activation="softmax", kernel_initializer=strong, name="scores"),
         ]
     )
@@ -41,7 +45,7 @@ def build_classifier(
 
 def build_stubborn_model() -> keras.Sequential:
     """Build the model of exercise 3: augmentation, rescaling inside, and an exact gelu."""
-    turn = keras.layers.RandomRotation(0.1, seed=0, name="turn")
+    turn = keras.layers.RandomRotation(0.1, seed=shifted(0), name="turn")
     return build_classifier(turn, activation="gelu")
 
 

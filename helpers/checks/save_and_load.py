@@ -16,6 +16,7 @@ import numpy as np
 from helpers.checks.feedback import Feedback, NotYet, call_answer, give_feedback, one_line
 from helpers.checks.files import require_artifact
 from helpers.fresh_process import FreshProcessError, run_in_fresh_process
+from helpers.seeds import shifted
 
 ROWS = 4
 
@@ -29,7 +30,7 @@ def _save_for_inference(function: Callable[[keras.Model, Path], Any]) -> str:
     model = _small_model()
     optimizer = model.optimizer
     weights = model.get_weights()
-    inputs = np.random.default_rng(1).normal(size=(ROWS, 4)).astype(np.float32)
+    inputs = np.random.default_rng(shifted(1)).normal(size=(ROWS, 4)).astype(np.float32)
     with tempfile.TemporaryDirectory() as folder:
         full, path = Path(folder) / "full.keras", Path(folder) / "small.keras"
         model.save(full)
@@ -58,7 +59,7 @@ def _save_for_inference(function: Callable[[keras.Model, Path], Any]) -> str:
 
 
 def _small_model() -> keras.Model:
-    keras.utils.set_random_seed(0)
+    keras.utils.set_random_seed(shifted(0))
     model = keras.Sequential(
         [keras.Input((4,), name="x"), keras.layers.Dense(4096), keras.layers.Dense(1)]
     )

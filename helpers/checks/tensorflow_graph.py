@@ -15,6 +15,7 @@ import tensorflow as tf
 from helpers.checks.endpoints import ask_without_keras, open_endpoint, require_input
 from helpers.checks.feedback import Feedback, NotYet, call_answer, give_feedback, shorten
 from helpers.runtimes.base import Runtime
+from helpers.seeds import shifted
 
 BATCH_SIZES = (1, 7, 32)
 GREY_LEVELS = 16
@@ -54,14 +55,14 @@ def _small_model(
     )
     # Weights that no initializer gives again, and a bias that spreads the answers over the digits.
     pixels = math.prod(image_shape)
-    kernel = np.random.default_rng(0).normal(scale=0.5, size=(pixels, 10))
+    kernel = np.random.default_rng(shifted(0)).normal(scale=0.5, size=(pixels, 10))
     probabilities.set_weights([kernel, -kernel.mean(axis=0) * pixels / 2])
     return model
 
 
 def _raw_images() -> np.ndarray:
     """Draw uint8 images `(32, 8, 8)` with values from 0 to 16, as they come from the scanner."""
-    random = np.random.default_rng(2)
+    random = np.random.default_rng(shifted(2))
     return random.integers(0, GREY_LEVELS + 1, (max(BATCH_SIZES), 8, 8), dtype=np.uint8)
 
 
@@ -77,7 +78,9 @@ def check_make_function(function: Callable[[keras.Model], Any]) -> Feedback:
 def _make_function(function: Callable[[keras.Model], Any]) -> str:
     counter = TraceCounter()
     model = _small_model(counter, image_shape=OTHER_SHAPE)
-    images = np.random.default_rng(2).random((max(BATCH_SIZES), *OTHER_SHAPE), dtype=np.float32)
+    images = np.random.default_rng(shifted(2)).random(
+        (max(BATCH_SIZES), *OTHER_SHAPE), dtype=np.float32
+    )
     expected = model.predict_on_batch(images)
     runs_before = counter.runs
     traced = call_answer(function, model)
@@ -201,8 +204,8 @@ def check_export_for_server(function: Callable[[keras.Model, Path], Any]) -> Fee
 def _export_for_server(function: Callable[[keras.Model, Path], Any]) -> str:
     model = _small_model(
         keras.layers.Rescaling(1 / GREY_LEVELS),
-        keras.layers.RandomFlip("horizontal_and_vertical", seed=0),
-        keras.layers.RandomZoom(0.5, seed=0),
+        keras.layers.RandomFlip("horizontal_and_vertical", seed=shifted(0)),
+        keras.layers.RandomZoom(0.5, seed=shifted(0)),
     )
     images = _raw_images().astype(np.float32)[..., np.newaxis]
     expected = model.predict_on_batch(images)
