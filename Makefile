@@ -59,23 +59,23 @@ browser: $(READY) ## run every cell of every notebook in JupyterLab in Chromium,
 	EVERY_CELL_IN_THE_BROWSER=yes $(BIN)/python -m pytest tests/test_lab_browser.py --verbose
 
 notebooks: $(READY) ## run the notebooks and store their outputs (NOTEBOOKS=notebooks/01_save_and_load.ipynb)
-	$(BIN)/python tests/execute_notebooks.py $(NOTEBOOKS)
+	$(BIN)/python tools/execute_notebooks.py $(NOTEBOOKS)
 
 student: $(READY) ## write the notebooks without solutions and outputs to build/student
-	$(BIN)/python tests/editions.py student $(NOTEBOOKS)
+	$(BIN)/python tools/editions.py student $(NOTEBOOKS)
 
 slides: $(READY) ## write a deck of slides for each lesson to build/slides (SLIDES_ARGS="--reveal FOLDER")
-	$(BIN)/python tests/editions.py slides $(SLIDES_ARGS) $(NOTEBOOKS)
+	$(BIN)/python tools/editions.py slides $(SLIDES_ARGS) $(NOTEBOOKS)
 
 numbers: $(READY) ## print minutes to read, size of the environment (NUMBERS_ARGS="--run --binder --tests")
-	$(BIN)/python tests/notebook_numbers.py $(NUMBERS_ARGS) $(NOTEBOOKS)
+	$(BIN)/python tools/notebook_numbers.py $(NUMBERS_ARGS) $(NOTEBOOKS)
 
 benchmark: $(READY) ## prove the measurements: parity matrix, A/A, pyperf, ratios (on a quiet machine)
-	$(BIN)/python tests/benchmarks/bench_parity.py
-	$(BIN)/python tests/benchmarks/bench_latency.py
+	$(BIN)/python tools/benchmarks/bench_parity.py
+	$(BIN)/python tools/benchmarks/bench_latency.py
 
 mutation: $(READY) ## change the helpers on purpose and see a test fail (20 to 40 minutes; TARGETS=latency)
-	$(BIN)/python tests/benchmarks/mutation.py $(TARGETS)
+	$(BIN)/python tools/benchmarks/mutation.py $(TARGETS)
 
 # An environment that is out of date will do: only uv is needed.
 lock: $(if $(wildcard $(BIN)/uv),,$(READY)) ## compile requirements.txt from pyproject.toml (LOCK_ARGS=--upgrade)
@@ -83,7 +83,7 @@ lock: $(if $(wildcard $(BIN)/uv),,$(READY)) ## compile requirements.txt from pyp
 		--custom-compile-command "make lock" $(LOCK_ARGS) pyproject.toml --output-file requirements.txt
 
 links: $(if $(wildcard $(BIN)/python),,$(READY)) ## write the repository's address (pyproject.toml) to the README
-	$(BIN)/python tests/update_links.py
+	$(BIN)/python tools/update_links.py
 
 format: $(READY) ## put code and notebooks in the one format
 	$(BIN)/python -m ruff check --fix

@@ -215,9 +215,9 @@ def test_jupyterlab_opens_the_first_notebook_on_this_machine_alone(clone: Clone)
 @pytest.mark.parametrize(
     ("arguments", "command"),
     [
-        (["student"], "tests/editions.py student"),
-        (["slides", "SLIDES_ARGS=--reveal ../reveal"], "tests/editions.py slides --reveal"),
-        (["numbers", "NUMBERS_ARGS=--binder"], "tests/notebook_numbers.py --binder"),
+        (["student"], "tools/editions.py student"),
+        (["slides", "SLIDES_ARGS=--reveal ../reveal"], "tools/editions.py slides --reveal"),
+        (["numbers", "NUMBERS_ARGS=--binder"], "tools/notebook_numbers.py --binder"),
     ],
     ids=["student", "slides", "numbers"],
 )

@@ -182,7 +182,7 @@ def peak_on_binder(
     """
     path = folder / "lesson.ipynb"
     nbformat.write(lesson(CHILD.format(source)), path)
-    result = run_python(ALONE, ROOT / "tests", str(limit_bytes), path)
+    result = run_python(ALONE, ROOT / "tools", str(limit_bytes), path)
     text = result.stdout.replace(",", "")
     alone, peak = map(float, re.findall(r"(\d+) MB with this program (\d+) MB", text)[0])
     assert 20 < peak - alone < 200  # the program: Python with nbclient

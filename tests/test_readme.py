@@ -301,7 +301,7 @@ def test_a_link_that_does_not_follow_is_found(old: str, new: str) -> None:
 
 
 def test_make_links_writes_the_setting_to_the_readme(tmp_path: Path) -> None:
-    assert "tests/update_links.py" in run("make", "-n", "links", folder=ROOT).stdout
+    assert "tools/update_links.py" in run("make", "-n", "links", folder=ROOT).stdout
     pyproject = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     assert REPOSITORY in pyproject
     (tmp_path / "pyproject.toml").write_text(pyproject.replace(REPOSITORY, "ann/models"))

@@ -1,6 +1,6 @@
 """Is the latency measurement itself right? To be run on a quiet machine; it takes minutes.
 
-    python tests/benchmarks/bench_latency.py [--only same pyperf harness ratios] [--scale 1.0]
+    python tools/benchmarks/bench_latency.py [--only same pyperf harness ratios] [--scale 1.0]
 
 - same: an artifact entered twice differs by less than 5% in p50, in 19 of 20 runs.
 - pyperf: p50 agrees within 5% with pyperf, which times the same calls in turn with us.

@@ -1,7 +1,7 @@
 """Mutation testing: change the helpers on purpose, one operator at a time, and see a test fail.
 
-    python tests/benchmarks/mutation.py tensors
-    python tests/benchmarks/mutation.py parity runtimes latency size --keep /tmp/mutants
+    python tools/benchmarks/mutation.py tensors
+    python tools/benchmarks/mutation.py parity runtimes latency size --keep /tmp/mutants
 
 Works on a copy in a temporary folder, with mutmut installed beside it, so that neither the
 repository nor its environment changes. Prints the score of each target, and its survivors as
@@ -106,9 +106,9 @@ def prepare(target: Target, folder: Path, packages: Path, only: str) -> None:
     if not packages.exists():
         pip = [sys.executable, "-m", "pip", "install", "--quiet", "--target", packages, MUTMUT]
         subprocess.run(pip, check=True)
-    for part in ("helpers", "tests"):
+    for part in ("helpers", "tests", "tools"):
         shutil.copytree(ROOT / part, folder / part)
-    switch = folder / "tests" / "benchmarks" / "mutants" / "switch.py"
+    switch = folder / "tools" / "benchmarks" / "mutants" / "switch.py"
     shutil.copyfile(switch, folder / "helpers" / "mutant_switch.py")
     (folder / "setup.cfg").write_text("[mutmut]\nsource_paths = helpers\n")
     files = sorted({path for pattern in target.modules for path in folder.glob(pattern)})
@@ -122,7 +122,8 @@ def prepare(target: Target, folder: Path, packages: Path, only: str) -> None:
 
 def forget_survivors(folder: Path) -> None:
     """Take the tests from the repository again, and drop what they are to be tried on."""
-    shutil.copytree(ROOT / "tests", folder / "tests", dirs_exist_ok=True)
+    for part in ("tests", "tools"):
+        shutil.copytree(ROOT / part, folder / part, dirs_exist_ok=True)
     (folder / "tests.json").unlink(missing_ok=True)
     results = folder / "results.jsonl"
     detected = [each for each in read(results).values() if each.outcome in DETECTED]
@@ -189,7 +190,8 @@ def difference(folder: Path, mutant: str) -> str:
 
 
 def _environment(folder: Path, *more: Path) -> dict[str, str]:
-    paths = [folder, folder / "tests" / "benchmarks", *more]
+    tools = folder / "tools"
+    paths = [folder, tools, tools / "benchmarks", *more]
     return {
         **os.environ,
         "PYTHONPATH": os.pathsep.join(map(str, paths)),

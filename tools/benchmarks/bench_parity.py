@@ -1,6 +1,6 @@
 """Plant every fault in every model family, and give every faithful artifact a fair hearing.
 
-    python tests/benchmarks/bench_parity.py
+    python tools/benchmarks/bench_parity.py
 
 Prints the matrix of faults and families with the rule that caught each, the faithful artifacts
 with their error ratios, and a last line "N passed, N failed". Exits with 1 when something failed.
