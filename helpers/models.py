@@ -49,7 +49,8 @@ def train(
 ) -> keras.callbacks.History:
     """Compile the model and train it on the digits: about five seconds on two cores.
 
-    The digits CNN reaches at least 97% on the held-out test images. On one machine, a repeated run
+    The digits CNN reaches at least 95% on the held-out test images (0.958 to 0.983 over 25 seeds,
+    0.974 in the median). On one machine, a repeated run
     gives the same weights, bit for bit; another processor may round differently.
 
     Args:

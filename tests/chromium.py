@@ -8,9 +8,11 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 import pytest
+
+import needs
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Frame, Page
@@ -30,23 +32,17 @@ AXE_CORE = "axe-core@4.14.1"
 """The accessibility checker, as `npm_install` takes it."""
 
 
-def skip(reason: str) -> NoReturn:
-    """Skip the test on a reader's machine. Under CI, where all is installed, it is a failure."""
-    if os.environ.get("CI"):
-        pytest.fail(f"{reason}, but this is CI: .ci/run must install it")
-    pytest.skip(reason)
-
-
 @contextmanager
 def open_chromium() -> Iterator[Browser]:
     """Start the browser, and stop it. Keep this shorter than a test session.
 
     While Playwright runs it occupies the thread's event loop, which nbval's tests need.
     """
-    sync_api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
+    from playwright import sync_api
+
     command = next(filter(None, map(shutil.which, COMMANDS)), None)
     if command is None:
-        skip(f"no Chromium: none of the commands {', '.join(COMMANDS)} is there")
+        pytest.skip(needs.CHROMIUM)
     as_root = ["--no-sandbox"] if os.geteuid() == 0 else []
     with sync_api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=command, args=[*ARGUMENTS, *as_root])
@@ -60,7 +56,7 @@ def npm_install(folder: Path, *packages: str) -> Path:
     """Install packages of the npm registry, each as NAME@VERSION, and return their folder."""
     npm = shutil.which("npm")
     if npm is None:
-        skip("no npm, which fetches what the page loads from the network")
+        pytest.skip(needs.NPM)
     options = ["--no-audit", "--no-fund", "--ignore-scripts", "--prefer-offline"]
     result = subprocess.run(
         [npm, "install", *options, "--prefix", str(folder), *packages],

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+import needs
 from helpers.serving.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -54,7 +55,7 @@ def start_lab(*options: str) -> Iterator[int]:
         options: of JupyterLab, beside those that a test needs anyway.
     """
     if not ready_here():
-        pytest.skip("this environment was not made by `make`, so `make lab` would install one")
+        pytest.skip(needs.MAKE)  # `make lab` would install an environment
     port = free_port(0, "127.0.0.1")
     arguments = ["--no-browser", f"--port={port}", f"--IdentityProvider.token={TOKEN}", *options]
     server = subprocess.Popen(

@@ -128,6 +128,8 @@ def check_tags(notebook: NotebookNode) -> list[str]:
     findings = []
     for cell in notebook.cells:
         findings += [f"unknown tag {tag!r}" for tag in set(tags(cell)) - TAGS]
+        if "raises-exception" in tags(cell) and re.search(r"^\s*assert\b", cell.source, re.M):
+            findings.append(f"a failed assert looks like the error that is meant: {cell.source}")
         if not is_compared(cell) and not cell.get("outputs"):
             findings.append(f"nothing to ignore: {cell.source}")
         if cell.cell_type == "code":

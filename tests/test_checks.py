@@ -18,7 +18,7 @@ from helpers.checks import save_and_load
 from helpers.checks.feedback import Feedback
 from hints import STUB, expect_hint, stub
 
-pytestmark = pytest.mark.usefixtures("nothing_is_left_behind")
+pytestmark = [pytest.mark.trained, pytest.mark.usefixtures("nothing_is_left_behind")]
 
 # Exercise 1: save_for_inference(model, path)
 

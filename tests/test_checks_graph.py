@@ -14,7 +14,7 @@ import tensorflow as tf
 from helpers.checks import tensorflow_graph
 from hints import STUB, expect_hint, stub
 
-pytestmark = pytest.mark.usefixtures("nothing_is_left_behind")
+pytestmark = [pytest.mark.trained, pytest.mark.usefixtures("nothing_is_left_behind")]
 
 IMAGES = tf.TensorSpec((None, 8, 8, 1), "float32", name="images")
 RAW_IMAGES = tf.TensorSpec((None, 8, 8), "uint8", name="images")

@@ -18,6 +18,8 @@ from helpers.parity import check_parity
 from helpers.runtimes import ArtifactError, KerasRuntime, load_onnx, open_artifact
 from hints import STUB, expect_hint, stub
 
+pytestmark = pytest.mark.trained
+
 
 def convert(
     function: Callable[[tf.Tensor], Any],

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import platform
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import environment_size
+import needs
 
 ROOT = Path(__file__).resolve().parents[1]
 TEACHING = (ROOT / "notebooks" / "TEACHING.md").read_text(encoding="utf-8")
@@ -59,9 +59,7 @@ def test_the_packages_of_the_lessons_are_those_of_binder() -> None:
     assert lessons.keys().isdisjoint({"playwright", "ruff", "uv", "hypothesis", "pyperf"})
 
 
-@pytest.mark.skipif(
-    sys.platform != "linux" or not shutil.which("du"), reason="compares with the du of Linux"
-)
+@needs.linux("the size of folders as du counts it")
 def test_the_disk_is_counted_as_du_does(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "file").write_bytes(os.urandom(3_000_000))
@@ -91,7 +89,9 @@ def wrong_sizes(told: dict[str, float]) -> dict[str, str]:
 
 
 @pytest.mark.skipif(
-    (sys.platform, platform.machine()) != ("linux", "x86_64"), reason="as Binder: Linux on x86-64"
+    (sys.platform, platform.machine()) != ("linux", "x86_64"),
+    reason="the size of Binder's environment, for it has the packages of Linux on x86-64. Run the "
+    "tests there",
 )
 def test_the_plan_tells_the_sizes_of_the_packages() -> None:
     told = sizes_told(TEACHING)

@@ -7,7 +7,6 @@ and keeps screenshots.
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 SCREENSHOTS = ROOT / "build" / "screenshots"
-COMPLETE = os.environ.get("EVERY_CELL_IN_THE_BROWSER") == "yes"
 
 PIXELS = (
     "iVBORw0KGgoAAAANSUhEUgAAAAgAAAAICAIAAABLbSncAAAAEUlEQVR42mPgFzbAihgGSgIAV80K"
@@ -173,7 +171,7 @@ def test_a_lesson_is_read_without_running_it(
     assert findings == [], "\n".join(findings)
 
 
-@pytest.mark.skipif(not COMPLETE, reason="minutes for each lesson: `make browser` runs it")
+@pytest.mark.every_cell
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.name)
 def test_a_lesson_runs_in_the_browser(
     path: Path, folder: Path, browser: Browser, port: int

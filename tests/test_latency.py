@@ -22,6 +22,7 @@ import numpy as np
 import pytest
 from jupyter_client.manager import start_new_kernel
 
+import needs
 from conftest import ROOT, ArtifactOf, RunPython
 from helpers.latency import (
     Candidate,
@@ -251,11 +252,11 @@ def test_every_round_visits_every_cell_once_in_a_new_seeded_order() -> None:
 
 
 def test_a_visit_times_single_calls_and_leaves_the_first_out() -> None:
-    durations = iter([0.05, *[0.001] * 1000])
-    visit = time_calls(lambda: time.sleep(next(durations)), seconds=0.05, max_calls=1000)
+    durations = iter([1.0, *[0.001] * 1000])  # the first one is far longer than a busy moment
+    visit = time_calls(lambda: time.sleep(next(durations)), seconds=0.5, max_calls=1000)
     samples = visit["nanoseconds"]
     assert len(samples) >= 2
-    assert max(samples) < 0.05e9
+    assert max(samples) < 1e9
     assert sum(samples) <= visit["wall_ns"]
     assert visit["cpu_ns"] < visit["wall_ns"]  # it slept
 
@@ -265,7 +266,7 @@ def test_a_visit_ends_with_its_time_or_its_calls_but_not_before_one() -> None:
     assert len(time_calls(lambda: time.sleep(0.02), 0.001, 7)["nanoseconds"]) == 1
 
 
-@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="only Linux pins processes")
+@needs.linux("the processors that a worker may use")
 def test_a_worker_has_as_many_processors_as_threads(dense: Path, tmp_path: Path) -> None:
     allowed = sorted(os.sched_getaffinity(0))
     save_inputs(tmp_path / "inputs.npz", INPUTS)
@@ -281,22 +282,26 @@ def test_a_worker_has_as_many_processors_as_threads(dense: Path, tmp_path: Path)
 def test_visits_are_interleaved_until_the_budget_is_spent(
     dense: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    visits = []
+    visits, times = [], []
     ask = rounds_module.Worker.ask
 
     def listen(worker: Any, request: Any, timeout_s: float) -> Any:
         visits.append((worker.process_id, request["batch_size"]))
+        times.append(time.monotonic())
         return ask(worker, request, timeout_s)
 
     monkeypatch.setattr(rounds_module.Worker, "ask", listen)
     report = measure_latency(
         {"first": dense, "second": dense}, INPUTS, batch_sizes=(1, 2), budget_s=1.0, seed=5
     )
-    assert 1.0 <= report.measured_s < 3.0
     rounds = [visits[start : start + 4] for start in range(0, len(visits) - 3, 4)]
-    assert len(rounds) >= 5
-    assert all(len(set(visited)) == 4 for visited in rounds)
-    assert len({tuple(visited) for visited in rounds}) > 1
+    cells = [(name, size) for name in ("first", "second") for size in (1, 2)]
+    orders = list(itertools.islice(random_orders(cells, seed=5), len(rounds)))
+    names = {process: name for (process, _), (name, _) in zip(rounds[0], orders[0], strict=True)}
+    assert [[(names[process], size) for process, size in each] for each in rounds] == orders
+    # However slow the machine: the first round is complete, and no other visit begins too late.
+    assert report.measured_s >= 1.0
+    assert len(rounds) == 1 or times[-2] - times[0] < 1.0
     for result in report.results:
         assert len(rounds) <= len(result.round_p50_us) <= len(rounds) + 1
         assert min(result.round_p50_us) <= result.p50_us <= max(result.round_p50_us)
@@ -475,7 +480,7 @@ SABOTAGE = {
     ),
     "raise on import": ("raise RuntimeError('no luck')", "RuntimeError: no luck"),
     "missing module": ("import no_such_module", "No module named 'no_such_module'"),
-    "hang on import": ("import time; time.sleep(600)", "it gave no answer within 4 s"),
+    "hang on import": ("import time; time.sleep(600)", "it gave no answer within"),
     "exit while timed": (
         CRASH_LATER.format(action="import os; os._exit(4)"),
         "it crashed with exit code 4",
@@ -486,15 +491,27 @@ SABOTAGE = {
     ),
     "hang while timed": (
         CRASH_LATER.format(action="import time; time.sleep(600)"),
-        "it gave no answer within 4",
+        "it gave no answer within",
     ),
     "talk on the reply channel": ("import os; os.write(1, b'hello\\n')", None),
 }
 
 
+@pytest.fixture(scope="module")
+def patience_s(tmp_path_factory: pytest.TempPathFactory) -> float:
+    """How long to wait for a worker: many times what one takes here and now."""
+    dense = write_dense(tmp_path_factory.mktemp("patience") / "dense.onnx")
+    report = measure_latency({"dense": dense}, INPUTS, batch_sizes=(1, 8), budget_s=QUICK_S)
+    return max(4.0, 8 * report.startup_s)
+
+
 @pytest.mark.parametrize("ending", SABOTAGE)
 def test_a_failing_worker_is_one_failure_and_the_others_are_kept(
-    dense: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ending: str
+    dense: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    ending: str,
+    patience_s: float,
 ) -> None:
     source, message = SABOTAGE[ending]
     (tmp_path / "sabotage.py").write_text(textwrap.dedent(source))
@@ -504,7 +521,7 @@ def test_a_failing_worker_is_one_failure_and_the_others_are_kept(
         INPUTS,
         batch_sizes=(1, 8),
         budget_s=1.2,
-        timeout_s=4.0,
+        timeout_s=patience_s,
     )
     assert [r.batch_size for r in report.results if r.candidate == "good"] == [1, 8]
     if message is None:
@@ -538,8 +555,13 @@ def test_nothing_measured_is_an_error(tmp_path: Path) -> None:
 
 # The end of the workers
 
+PATIENCE_S = 120.0
+"""For what takes a second or two: a busy machine is no failure."""
+
 SCRIPT = """
+import signal
 import sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job may ignore it
 import numpy as np
 from helpers.latency import measure_latency
 from helpers.workers.process import Worker
@@ -564,7 +586,7 @@ def is_running(process_id: int) -> bool:
     return answer.stdout.strip()[:1] not in ("", "Z")
 
 
-def all_ended(process_ids: list[int], within_s: float = 10.0) -> bool:
+def all_ended(process_ids: list[int], within_s: float = PATIENCE_S) -> bool:
     deadline = time.monotonic() + within_s
     while time.monotonic() < deadline:
         if not any(is_running(process_id) for process_id in process_ids):
@@ -602,7 +624,7 @@ def test_a_script_without_a_main_guard_measures_once_and_leaves_nothing(
     script: Any, tmp_path: Path
 ) -> None:
     process = script(QUICK_S)
-    output, errors = process.communicate(timeout=60)
+    output, errors = process.communicate(timeout=PATIENCE_S)
     *process_ids, last = output.splitlines()
     assert last == "measured 2"
     assert len(process_ids) == 2
@@ -618,7 +640,7 @@ def test_workers_end_with_their_parent(script: Any, signal_number: int) -> None:
     time.sleep(1.0)  # into the visits
     assert all(is_running(process_id) for process_id in process_ids)
     process.send_signal(signal_number)
-    process.wait(timeout=20)
+    process.wait(timeout=PATIENCE_S)
     assert all_ended(process_ids)
 
 
@@ -651,7 +673,7 @@ def test_a_terminal_shows_a_line_and_clears_it(dense: Path) -> None:
         stderr=slave,
         check=True,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
-        timeout=60,
+        timeout=PATIENCE_S,
     )
     shown = os.read(master, 100_000).decode()
     os.close(master)
@@ -690,7 +712,7 @@ def test_a_notebook_shows_progress_to_a_person_only_and_keeps_nothing(
         allow_stdin=allow_stdin,
         stdin_hook=lambda _: None,
         output_hook=lambda message: seen.append(message["msg_type"]),
-        timeout=60,
+        timeout=PATIENCE_S,
     )
     outputs = [kind for kind in seen if kind not in ("status", "execute_input")]
     shown = ["display_data", "update_display_data", "clear_output"]

@@ -1,10 +1,10 @@
 """Memory that nothing uses goes back to the operating system."""
 
 import gc
-from pathlib import Path
 
 import pytest
 
+import needs
 from helpers import memory
 from helpers.fresh_process import run_in_fresh_process
 
@@ -30,7 +30,7 @@ print(full - before, dropped - before, own_mib() - before)
 """
 
 
-@pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="needs Linux's /proc")
+@needs.linux("memory that is given back")
 def test_what_nothing_refers_to_is_returned() -> None:
     full, dropped, given_back = map(float, run_in_fresh_process(IN_A_FRESH_PROCESS).split())
     assert full > 90

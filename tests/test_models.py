@@ -14,6 +14,8 @@ from conftest import RunPython
 from helpers import models
 from helpers.digits import Digits
 
+pytestmark = pytest.mark.trained
+
 OUTPUT_SHAPES = {
     "digits_cnn": (None, 10),
     "residual": (None, 10),
@@ -36,7 +38,7 @@ print(hashlib.sha256(model.predict_on_batch(digits.test_images).tobytes()).hexdi
 
 def test_accuracy_on_held_out_images(digits_cnn: keras.Model, digits: Digits) -> None:
     predicted = digits_cnn.predict_on_batch(digits.test_images).argmax(axis=-1)
-    assert (predicted == digits.test_labels).mean() >= 0.97
+    assert (predicted == digits.test_labels).mean() >= 0.95  # 25 seeds: 0.958 to 0.983
 
 
 def test_training_twice_gives_the_same_model(

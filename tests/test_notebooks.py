@@ -197,6 +197,7 @@ FAULTS: dict[str, tuple[Callable[[NotebookNode], list[str]], Plant]] = {
     "banned word": (form.check_words, source(4, "You Just call it.")),
     "banned words": (form.check_words, source(4, "Of course it works.")),
     "unknown tag": (form.check_tags, tagged(PRINT, "nbval-skip")),
+    "assert before an error": (form.check_tags, source(ERROR, "assert 1 < 2\nfail()")),
     "nothing to ignore": (form.check_tags, outputs(MEASURED)),
     "hidden from nbval": (form.check_tags, source(PRINT, "# NBVAL_IGNORE_OUTPUT\nprint(1)")),
     "little is compared": (form.check_compared, prints_little),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import sys
 import time
 from collections.abc import Callable
 from itertools import cycle
@@ -16,6 +15,7 @@ from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 import environment_size
+import needs
 import notebook_numbers
 import notebook_runs
 import notebook_sections
@@ -28,7 +28,7 @@ ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 CHILD = "import subprocess, sys\nsubprocess.run([sys.executable, '-c', {!r}], check=True)"
 FILL = "import time; block = b'x' * 300_000_000; time.sleep(1)"
-on_linux = pytest.mark.skipif(sys.platform != "linux", reason="memory is read as on Linux alone")
+on_linux = needs.linux("the memory of a lesson")
 
 
 def lesson(*sources: str) -> NotebookNode:

@@ -78,9 +78,9 @@ def test_a_faithful_artifact_passes(
     assert [each.batch_size for each in report.comparisons][:: len(source.outputs)] == [1, 7, 32]
     if not route.endswith("onnx"):
         assert report.max_abs == 0.0
-    assert report.max_abs < 1e-6
+    assert report.max_abs < 5e-6  # over 25 seeds, ONNX files of the digits CNN reach 9e-7
     assert report.rmse_ratio is not None
-    assert report.rmse_ratio < 2
+    assert report.rmse_ratio < 2  # and 1.27
 
 
 # --- planted faults ---------------------------------------------------------------------------
@@ -122,10 +122,24 @@ def zero_largest(values: np.ndarray) -> np.ndarray:
     return values
 
 
+def zero_largest_in_the_middle(values: np.ndarray) -> np.ndarray:
+    """Zero a weight that reads a middle column of the digits: the outer ones are often white."""
+    values[4, np.abs(values[4]).argmax()] = 0
+    return values
+
+
 def round_weights(dtype: Any) -> Callable[..., Runtime]:
+    """Round all weights to a dtype, or to so many binary digits (float32 has 24)."""
+
+    def rounded(values: np.ndarray) -> np.ndarray:
+        if not isinstance(dtype, int):
+            return values.astype(dtype).astype(np.float32)
+        fraction, exponent = np.frexp(values)
+        return np.ldexp(np.round(fraction * 2.0**dtype) / 2.0**dtype, exponent).astype(np.float32)
+
     def plant(model: keras.Model) -> Runtime:
         copy = faulty_copy(model)
-        copy.set_weights([w.astype(dtype).astype(np.float32) for w in model.get_weights()])
+        copy.set_weights([rounded(weight) for weight in model.get_weights()])
         return KerasRuntime(copy)
 
     return plant
@@ -179,12 +193,15 @@ def lose_a_class(model: keras.Model) -> Runtime:
 
 
 BOTH = {"tolerance", "golden"}
-CNN, LSTM, RES, MHA = "digits_cnn", "lstm", "residual", "attention"
+# Over 20 seeds, each fault of the soft model that is meant for both rules exceeds the tolerance at
+# least 2.5 times (float16 weights) and the golden rule at least 70 times. Those for the golden rule
+# alone exceed it at least 13 times and need no absolute tolerance at all.
+CNN, LSTM, RES, MHA = "soft_cnn", "lstm", "residual", "attention"
 FAULTS: dict[str, tuple[str, Callable[..., Runtime], set[str]]] = {
     "weight zeroed in conv_1": (CNN, change_kernel("conv_1", zero_largest), BOTH),
     "weight zeroed in conv_2": (CNN, change_kernel("conv_2", zero_largest), BOTH),
     "weight zeroed in dense": (CNN, change_kernel("probabilities", zero_largest), BOTH),
-    "weight zeroed in lstm": (LSTM, change_kernel("lstm", zero_largest), BOTH),
+    "weight zeroed in lstm": (LSTM, change_kernel("lstm", zero_largest_in_the_middle), BOTH),
     "weight zeroed in residual": (RES, change_kernel("branch_conv", zero_largest), BOTH),
     "weight zeroed in attention": (MHA, change_kernel("attention", zero_largest), BOTH),
     "kernel transposed": (CNN, change_kernel("conv_1", lambda w: w.swapaxes(0, 1)), BOTH),
@@ -195,7 +212,7 @@ FAULTS: dict[str, tuple[str, Callable[..., Runtime], set[str]]] = {
     "NaN": (CNN, change_bias("probabilities", np.nan), {"finite"}),
     "float16 weights": (CNN, round_weights(np.float16), BOTH),
     "bfloat16 weights": (CNN, round_weights(ml_dtypes.bfloat16), BOTH),
-    "float16 weights in lstm": (LSTM, round_weights(np.float16), {"golden"}),
+    "weights of 13 bits in lstm": (LSTM, round_weights(13), {"golden"}),
     "norm: mean reset": (RES, reset_norm("moving_mean", 0.0), BOTH),
     "norm: variance reset": (RES, reset_norm("moving_variance", 1.0), BOTH),
     "norm: gamma lost": (RES, reset_norm("gamma", 0.9), BOTH),
@@ -274,10 +291,12 @@ def test_only_the_golden_rule_finds_one_zeroed_weight_of_two_million(
     source = KerasRuntime(mobilenet)(mobilenet_images)
     golden = float64_reference(mobilenet, mobilenet_images)
     kernel = mobilenet.get_layer("Conv_1").kernel
-    values = kernel.numpy().copy()
-    smaller_than_most = np.abs(values).ravel().argsort()[values.size // 4]
-    with damaged(kernel, smaller_than_most):
-        given = KerasRuntime(mobilenet)(mobilenet_images)
+    order = np.abs(kernel.numpy()).ravel().argsort()
+    for part in (2, 4, 8, 16, 32):  # the first weight that the tolerances miss
+        with damaged(kernel, order[order.size // part]):
+            given = KerasRuntime(mobilenet)(mobilenet_images)
+        if compare_outputs(given, source).passed:
+            break
     assert compare_outputs(given, source).passed
     np.testing.assert_allclose(given, source, rtol=RTOL, atol=ATOL)
     report = compare_outputs(given, source, golden)
@@ -336,23 +355,36 @@ def test_a_fault_at_one_batch_size_is_caught(
 # --- check_parity and compare_outputs ----------------------------------------------------------
 
 
+class WrongAtTheMark(KerasRuntime):
+    """A model that is wrong for each image with a mark: its first pixel is `MARK`."""
+
+    MARK = 0.53
+
+    def _run(self, feeds: dict[str, np.ndarray]) -> list[np.ndarray]:
+        (answer,) = super()._run(feeds)
+        marked = feeds["image"][:, 0, 0, 0] == np.float32(self.MARK)
+        answer[marked, 0] += 1e-2
+        return [answer]
+
+
 def test_all_rows_are_compared_at_the_largest_size(
     digits_cnn: keras.Model, digits: Digits, probe: np.ndarray
 ) -> None:
-    # A fault that the first 32 images do not show: all of them are sure not to be a zero.
-    source = KerasRuntime(digits_cnn)
-    faulty = change_bias("probabilities", 1e-3)(digits_cnn)
-    for images, expected in [(probe, set()), (digits.test_images, BOTH)]:
-        golden = float64_reference(digits_cnn, images)
-        report = check_parity(faulty, source, images, golden)
+    source, faulty = KerasRuntime(digits_cnn), WrongAtTheMark(digits_cnn)
+    images = digits.test_images.copy()
+    images[340, 0, 0, 0] = WrongAtTheMark.MARK  # a fault that the first 32 images do not show
+    for rows, expected in [(probe, set()), (images, BOTH)]:
+        golden = float64_reference(digits_cnn, rows)
+        report = check_parity(faulty, source, rows, golden)
         assert broken_rules(report) == expected
     assert [each.shape[0] for each in report.comparisons] == [32, 28, 352]
 
 
 def test_the_tolerances_of_a_comparison_are_passed_on(
-    digits_cnn: keras.Model, probe: np.ndarray
+    families: Families, probe: np.ndarray
 ) -> None:
-    source, faulty = KerasRuntime(digits_cnn), change_bias("probabilities", 1e-3, 8)(digits_cnn)
+    model = families["soft_cnn"]
+    source, faulty = KerasRuntime(model), change_bias("probabilities", 1e-3, 8)(model)
     assert not check_parity(faulty, source, probe).passed
     assert check_parity(faulty, source, probe, atol=1.0).passed
     assert check_parity(faulty, source, probe, rtol=1e9).passed
@@ -544,8 +576,8 @@ def test_the_report_reads_well(digits_cnn: keras.Model, probe: np.ndarray) -> No
     report = check_parity(runtime, runtime, probe)
     assert repr(report) == "Parity PASSED: max abs difference 0"
     assert list(report.to_frame()["batch_size"]) == [1, 7, 32]
-    failed = check_parity(change_bias("probabilities", 1.0)(digits_cnn), runtime, probe)
-    assert repr(failed).startswith("Parity FAILED: max abs difference 0.")
+    failed = check_parity(change_bias("probabilities", 100.0)(digits_cnn), runtime, probe)
+    assert re.match(r"Parity FAILED: max abs difference (1|0\.9\d*)\n", repr(failed))
     assert repr(failed).splitlines()[1:] == [f"  {finding}" for finding in failed.findings]
     numbers = np.linspace(1, 2, 50)
     with_golden = compare_outputs(numbers, numbers, numbers)
@@ -845,23 +877,58 @@ def test_a_golden_run_of_something_else_is_refused(
 # --- the probe ---------------------------------------------------------------------------------
 
 
-def test_real_digits_can_show_a_fault(
-    families: Families, feeds: dict[str, Any], digits: Digits
-) -> None:
-    report = check_probe(families["digits_cnn"], feeds["digits_cnn"])
-    assert report.rows == 32
+def test_real_digits_can_show_a_fault(families: Families, digits: Digits) -> None:
+    """All test images, for in 32 of them a weight of the trained model may hardly matter."""
+    images = digits.test_images
+    report = check_probe(families["digits_cnn"], images)
+    assert report.rows == 360
     assert report.damaged_tensors == (
         "digits_cnn/conv_1/kernel",
         "digits_cnn/conv_2/kernel",
         "digits_cnn/probabilities/kernel",
     )
-    assert repr(report) == "Probe of 32 rows: noticed one zeroed weight in each of 3 tensors"
-    for family in ("residual", "lstm", "two_branch"):
-        assert len(check_probe(families[family], feeds[family]).damaged_tensors) >= 3
-    # The left edge of a digit is nearly always black: 32 images do not reach every weight.
+    assert repr(report) == "Probe of 360 rows: noticed one zeroed weight in each of 3 tensors"
+    feeds = dict.fromkeys(("residual", "lstm", "attention"), images)
+    feeds["two_branch"] = {"image": images, "profile": images.mean(axis=(2, 3))}
+    for family, inputs in feeds.items():
+        assert len(check_probe(families[family], inputs).damaged_tensors) >= 3
+
+
+def test_rows_that_do_not_reach_a_weight_cannot_show_its_fault(
+    families: Families, probe: np.ndarray
+) -> None:
+    model = faulty_copy(families["attention"])
+    kernel = model.get_layer("embed").kernel
+    values = kernel.numpy()
+    values[0, 0] = 9.0  # the largest weight reads the left edge of a digit
+    kernel.assign(values)
+    without_edge = probe.copy()
+    without_edge[:, :, 0] = 0.0
     with pytest.raises(ProbeError, match="embed/kernel can be set to zero without notice"):
-        check_probe(families["attention"], feeds["attention"])
-    assert len(check_probe(families["attention"], digits.test_images).damaged_tensors) >= 3
+        check_probe(model, without_edge)
+    with_edge = probe.copy()
+    with_edge[:, :, 0] = np.linspace(0.1, 1.0, len(probe)).reshape(-1, 1, 1)
+    assert len(check_probe(model, with_edge).damaged_tensors) >= 3
+
+
+def test_rows_that_differ_by_rounding_only_have_one_answer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Some processors answer equal rows of one batch with other last digits."""
+    run = KerasRuntime._run
+
+    def rounded_otherwise(self: KerasRuntime, feeds: dict[str, np.ndarray]) -> list[np.ndarray]:
+        (answer,) = run(self, feeds)
+        answer[-1] *= 1 + 2e-6
+        return [answer]
+
+    model = small_model(layers.Dense(2))
+    monkeypatch.setattr(KerasRuntime, "_run", rounded_otherwise)
+    with pytest.raises(ProbeError, match="is the same in 5 rows"):
+        check_probe(model, np.ones((5, 4), np.float32))
+    almost = np.ones((5, 4), np.float32)
+    almost[0] = 1.001  # more than rounding
+    assert len(check_probe(model, almost).damaged_tensors) == 1
 
 
 def test_a_real_size_model_with_noise_passes(
@@ -895,16 +962,21 @@ def test_an_uncalibrated_model_is_refused(mobilenet_images: np.ndarray) -> None:
 
 
 def test_a_damage_that_goes_unnoticed_is_named(digits_cnn: keras.Model, probe: np.ndarray) -> None:
-    # In an image with one bright pixel in a corner, most of the first kernel meets only zeros.
+    model = faulty_copy(digits_cnn)
+    kernel = model.get_layer("conv_1").kernel
+    values = kernel.numpy()
+    values[2, 2] = 0.0
+    values[2, 2, 0, 0] = 9.0  # the largest; at the corner of an image it never meets a pixel
+    kernel.assign(values)
     corner = np.zeros_like(probe)
-    corner[:, 0, 0, 0] = np.linspace(0, 1e-3, len(corner))
+    corner[:, 0, 0, 0] = np.linspace(0, 1, len(corner))
     message = (
         r"^a damaged model passes on these 32 rows: the largest weight of \w+/conv_1/kernel"
         r"(, \w+/\w+/kernel)* can be set to zero without notice\. "
         r"Use more, and more varied, inputs: real ones if you have them\.$"
     )
     with pytest.raises(ProbeError, match=message):
-        check_probe(digits_cnn, corner)
+        check_probe(model, corner)
 
 
 def test_two_rows_can_be_enough() -> None:

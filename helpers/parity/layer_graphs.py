@@ -29,6 +29,8 @@ class Step:
         outputs: symbolic tensors.
         parents: the names of the steps whose outputs it takes; the model's inputs are not steps.
         exposed: True when an output of the model comes from here.
+        reads: the names of the steps and of the model's inputs that its weights are multiplied
+            with; empty for a layer without weights.
     """
 
     name: str
@@ -37,6 +39,7 @@ class Step:
     outputs: tuple[Any, ...]
     parents: tuple[str, ...]
     exposed: bool
+    reads: tuple[str, ...] = ()
 
 
 def keras_steps(model: keras.Model) -> list[Step]:
@@ -52,6 +55,7 @@ def keras_steps(model: keras.Model) -> list[Step]:
     answers = {id(output) for output in function.outputs}
     steps: list[Step] = []
     producers: dict[int, str] = {}
+    entries = {id(x): x.name for x in function.inputs}
     for node in nodes:
         if node.is_input:
             continue
@@ -61,7 +65,11 @@ def keras_steps(model: keras.Model) -> list[Step]:
         parents = [producers[id(x)] for x in node.input_tensors if id(x) in producers]
         kind, outputs = type(node.operation).__name__, tuple(node.outputs)
         exposed = any(id(output) in answers for output in outputs)
-        steps.append(Step(name, layer, kind, outputs, tuple(dict.fromkeys(parents)), exposed))
+        reads = [(producers | entries).get(id(x), "") for x in node.input_tensors]
+        reads = dict.fromkeys(reads if getattr(node.operation, "weights", ()) else ())
+        steps.append(
+            Step(name, layer, kind, outputs, tuple(dict.fromkeys(parents)), exposed, tuple(reads))
+        )
         producers.update((id(output), name) for output in node.outputs)
     return steps
 

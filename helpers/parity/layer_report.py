@@ -26,6 +26,10 @@ class LayerComparison:
         error_ratio: error against a float64 run, as a multiple of the source's own error.
         includes: layers before this one that are not in the file by themselves. When this layer
             diverged, the fault may be in one of them.
+        read_units: the units (entries of the last axis) that the layer's weights are multiplied
+            with; 0 for a layer without weights.
+        idle_units: how many of them are 0 in all rows, so that no weight which reads them was
+            tested: it could have any value.
     """
 
     layer: str
@@ -36,6 +40,8 @@ class LayerComparison:
     max_abs: float = float("nan")
     error_ratio: float = float("nan")
     includes: tuple[str, ...] = ()
+    read_units: int = 0
+    idle_units: int = 0
 
     @property
     def compared(self) -> bool:
@@ -90,6 +96,15 @@ class LayerReport:
             lines.append(f"  absorbed by the layers after them: {shortened(absorbed)}")
         if absent:
             lines.append(f"  not in the file by themselves: {shortened(absent)}")
+        idle = [
+            f"{each.layer} ({each.idle_units} of {each.read_units})"
+            for each in self.layers
+            if each.idle_units
+        ]
+        if idle:
+            lines.append(
+                f"  inputs that are 0 in all rows, their weights untested: {shortened(idle)}"
+            )
         return "\n".join(lines)
 
 

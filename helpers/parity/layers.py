@@ -75,6 +75,8 @@ def compare_layers(
     rows = {
         step.name: _match(step, tensors.get(step.name, {}), outputs[step.name]) for step in steps
     }
+    values = {**feeds, **{name: plain for name, (plain, _) in outputs.items()}}
+    rows = {step.name: _with_idle_units(rows[step.name], step, values) for step in steps}
     if not any(row.compared for row in rows.values()):
         raise ValueError(
             f"{onnx_path}: no tensor carries the name of a layer of '{keras_model.name}' and has "
@@ -145,6 +147,19 @@ def _match(
         return replace(row, status="several outputs")
     measured = (_measure(row, name, array, output) for name, array in reversed(tensors.items()))
     return next(filter(None, measured), row)
+
+
+def _with_idle_units(
+    row: LayerComparison, step: Step, values: Mapping[str, np.ndarray]
+) -> LayerComparison:
+    """Count the units that the step's weights read, and those of them that are 0 in all rows."""
+    read = [values[name] for name in step.reads if name in values and is_float(values[name])]
+    idle = [np.all(array == 0, axis=tuple(range(array.ndim - 1))) for array in read]
+    return replace(
+        row,
+        read_units=sum(array.shape[-1] for array in read),
+        idle_units=int(sum(each.sum() for each in idle)),
+    )
 
 
 def _measure(
