@@ -38,7 +38,7 @@ check_pip = $(if $(shell "$(PYTHON)" -m pip --help 2>/dev/null | grep -e --pytho
 	$(PYTHON) has no pip, or one older than 22.3: install it, or upgrade it \
 	(Debian and Ubuntu: apt install python3-pip)))
 
-.PHONY: help lab test lint browser notebooks student slides numbers benchmark mutation lock links format clean
+.PHONY: help lab test lint browser notebooks student slides numbers benchmark robust report mutation lock links format clean
 
 help: ## list the targets (this text)
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -73,6 +73,12 @@ numbers: $(READY) ## print minutes to read, size of the environment (NUMBERS_ARG
 benchmark: $(READY) ## prove the measurements: parity matrix, A/A, pyperf, ratios (on a quiet machine)
 	$(BIN)/python tools/benchmarks/bench_parity.py
 	$(BIN)/python tools/benchmarks/bench_latency.py
+
+robust: $(READY) ## run it all under many conditions, go on where it stopped (ROBUST_ARGS="--jobs 2 --table")
+	PYTHONPATH=tools $(BIN)/python -m robust $(ROBUST_ARGS)
+
+report: $(READY) ## print this machine, and what failed in the last make test: to be sent
+	$(BIN)/python tools/machine_report.py
 
 mutation: $(READY) ## change the helpers on purpose and see a test fail (20 to 40 minutes; TARGETS=latency)
 	$(BIN)/python tools/benchmarks/mutation.py $(TARGETS)

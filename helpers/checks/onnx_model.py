@@ -29,6 +29,8 @@ from helpers.runtimes import OnnxRuntime, load_onnx
 BATCH_SIZES = (1, 7, 32)
 TOLERANCE = 1e-5
 """Probabilities of a faithful ONNX file differ from those of Keras by about 1e-7."""
+NEARLY = 0.01
+"""Over 12 seeds, a formula that is nearly the same differs by 3e-4 at most, another one by 0.05."""
 
 
 def _call_converter(function: Callable[..., Any], model: keras.Model, path: Path) -> None:
@@ -76,6 +78,7 @@ def _require_names(runtime: OnnxRuntime) -> None:
 def _require_answers(runtime: OnnxRuntime, model: keras.Model, images: np.ndarray) -> None:
     """Demand the model's answers at several batch sizes."""
     expected = _ask(model, images)
+    differences = []
     for size in BATCH_SIZES:
         try:
             answers = runtime(images[:size])
@@ -85,9 +88,9 @@ def _require_answers(runtime: OnnxRuntime, model: keras.Model, images: np.ndarra
             ) from error
         if not np.isfinite(answers).all():
             raise NotYet("the file answers NaN.")
-        difference = float(np.abs(answers - expected[:size]).max())
-        if difference > TOLERANCE:
-            raise NotYet(_explain(difference, runtime, model, images))
+        differences.append(float(np.abs(answers - expected[:size]).max()))
+    if max(differences) > TOLERANCE:  # the largest tells most about the mistake
+        raise NotYet(_explain(max(differences), runtime, model, images))
 
 
 def _explain(
@@ -98,7 +101,7 @@ def _explain(
     raw = _ask(model, images * GREY_LEVELS)  # as if nothing divided the grey levels
     if np.abs(runtime(images) - raw).max() < 10 * TOLERANCE:
         return f"{text}. It answers as if nobody had divided the grey levels by {GREY_LEVELS}."
-    if difference < 0.02:
+    if difference < NEARLY:
         return f"{text}: much more than rounding (1e-7). A formula in it is only nearly the same."
     return f"{text}: it is another model. Did it get the weights, and every layer that matters?"
 

@@ -14,6 +14,8 @@ from helpers.seeds import SEED_SHIFT
 NOTEBOOKS = ("01", "02", "03")
 TESTS = "tests"
 """The tests that use trained models; conftest.py marks them `trained`."""
+SAMPLE = "sample"
+"""Those of them that judge models, by the answers and by the layers; `make test` runs these."""
 
 
 @dataclass(frozen=True)

@@ -50,8 +50,9 @@ def isolated(condition: Condition, command: list[str], tree: Path, home: Path) -
 
 def environment_of(condition: Condition, tree: Path, home: Path) -> dict[str, str]:
     """Return the environment of a command: this one's, the copy's helpers, the condition's."""
-    environment = {**os.environ, "PYTHONPATH": str(tree)}
-    environment.pop("CI", None)  # there, a test that this machine cannot run would fail
+    # Neither a run of pytest around this one, nor a CI, where a skipped test would fail.
+    outside = {k: v for k, v in os.environ.items() if k != "CI" and not k.startswith("PYTEST_")}
+    environment = {**outside, "PYTHONPATH": str(tree)}
     if condition.read_only == "home":
         environment["HOME"] = str(home)
     return environment | condition.environment

@@ -15,7 +15,7 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from notebook_runs import one_core
-from robust.conditions import NOTEBOOKS, TESTS, Condition
+from robust.conditions import NOTEBOOKS, SAMPLE, TESTS, Condition
 from robust.isolation import busy_cores, environment_of, isolated
 from robust.results import Result
 
@@ -43,7 +43,7 @@ class Runner:
 
         Args:
             condition: the row of the matrix.
-            target: a notebook by its number, `TESTS`, or all notebooks separated by spaces.
+            target: a notebook by its number, several separated by spaces, `TESTS` or `SAMPLE`.
 
         Returns:
             One result for each notebook that ran, or one for the tests.
@@ -66,7 +66,7 @@ class Runner:
             failures = read_failures(report) if report.exists() else {}
         results = []
         for name in target.split():
-            found = failures.get(name)
+            found = failures.get(TESTS if name == SAMPLE else name)
             if found is None:  # no report, or nothing of this target in it: it did not run
                 found = [f"exit status {status}: {output[-300:].strip()}"]
             results.append(Result(condition.name, name, seconds, tuple(found)))
@@ -82,6 +82,9 @@ class Runner:
     def _selection(self, target: str) -> list[str]:
         if target == TESTS:
             return ["tests", "-m", "trained"]
+        if target == SAMPLE:
+            files = ["tests/test_parity.py", "tests/test_compare_layers.py"]
+            return [*files, "-m", "trained", "-k", "not deep and not depth and not million"]
         paths = [str(next((self.tree / "notebooks").glob(f"{n}_*"))) for n in target.split()]
         if len(paths) > 1:
             random.Random(self.seed).shuffle(paths)
