@@ -81,7 +81,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say in a line each what was not checked on this machine, why, and how it can be."""
     lines = [
         f"{count} test{'s' if count > 1 else ''}: {reason}"
-        for reason, count in skipped_reasons(terminalreporter).items()
+        for reason, count in sorted(skipped_reasons(terminalreporter).items())
     ]
     if not os.environ.get(EVERY_CELL):
         lines.append(
