@@ -131,6 +131,19 @@ def test_a_folder_is_closed_and_the_network_is_gone(tmp_path: Path) -> None:
     assert found == "this machine answers\nNetwork is unreachable\n"
 
 
+def test_the_limit_of_instructions_is_not_for_openvino() -> None:
+    (limited,) = [each for each in CONDITIONS if each.name == "oneDNN up to SSE41"]
+    source = "import os; print(os.getenv(NAME)); import openvino; print(os.getenv(NAME))"
+    result = subprocess.run(
+        [sys.executable, "-c", source.replace("NAME", "'ONEDNN_MAX_CPU_ISA'")],
+        env=environment_of(limited, ROOT, ROOT),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert result.stdout.split() == ["SSE41", "None"]
+
+
 @needs.linux("how busy the cores are")
 def test_the_cores_are_busy_until_the_block_ends() -> None:
     def user_seconds() -> float:

@@ -98,7 +98,7 @@ CONDITIONS: tuple[Condition, ...] = (
         Condition(f"seeds moved by {shift}", {SEED_SHIFT: str(shift)}, ALL)
         for shift in range(1, SEED_SHIFTS + 1)
     ),
-    # TensorFlow and OpenVINO compute with oneDNN, which chooses its code by these names.
+    # TensorFlow computes with oneDNN, which chooses its code by these names.
     _limited("SSE41", "sse4_1"),
     _limited("AVX2", "avx2"),
     _limited("AVX512_CORE", "avx512bw"),

@@ -52,7 +52,8 @@ def environment_of(condition: Condition, tree: Path, home: Path) -> dict[str, st
     """Return the environment of a command: this one's, the copy's helpers, the condition's."""
     # Neither a run of pytest around this one, nor a CI, where a skipped test would fail.
     outside = {k: v for k, v in os.environ.items() if k != "CI" and not k.startswith("PYTEST_")}
-    environment = {**outside, "PYTHONPATH": str(tree)}
+    limits = tree / "tools" / "robust" / "limits"  # has a sitecustomize.py, which says why
+    environment = {**outside, "PYTHONPATH": f"{tree}{os.pathsep}{limits}"}
     if condition.read_only == "home":
         environment["HOME"] = str(home)
     return environment | condition.environment
