@@ -1,17 +1,22 @@
 """The real TensorFlow Serving, where it is installed, behind the same `Server`.
 
 The program ``tensorflow_model_server`` does not come from a Python package registry: it is in the
-Docker image ``tensorflow/serving`` and in packages of its own for Linux.
+Docker image ``tensorflow/serving`` and in packages of its own for Linux. It does not watch a pipe:
+this module, run with ``python -m``, starts it and ends it with the parent.
 """
 
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 from helpers.serving.errors import ServingError
 from helpers.serving.folders import find_models
+from helpers.serving.lifetime import answer, free_port, take_request
 from helpers.serving.server import Server, check_port, check_range
+from helpers.workers.channel import die_with_parent
 
 PROGRAM = "tensorflow_model_server"
 
@@ -31,19 +36,14 @@ def start_tensorflow_serving(
     `all_addresses` must say that this is meant. To stay on this machine, run it in Docker, which
     can publish the port to 127.0.0.1 only: ``docker run -p 127.0.0.1:8501:8501 ...``.
 
-    Args:
-        folder: holds ``NAME/VERSION/`` for one model.
-        all_addresses: must be True.
-        port: of the REST API; 0 takes one that is free.
-        life_s: seconds after which the server ends by itself.
-        ready_timeout_s: seconds until the model must answer.
+    For `port` (of the REST API), `life_s` and `ready_timeout_s` see `start_server`.
 
     Raises:
         ServingError: the program is not on the PATH, the folder holds no model or several, the port
             is taken, `all_addresses` is not True, or the server ended before it was ready.
         ValueError: an argument out of range.
     """
-    check_range(life_s=life_s, ready_timeout_s=ready_timeout_s)
+    numbers = check_range(life_s=life_s, ready_timeout_s=ready_timeout_s)
     check_port(port)
     if all_addresses is not True:
         raise ServingError(
@@ -64,5 +64,29 @@ def start_tensorflow_serving(
             "configuration file of TensorFlow Serving."
         )
     ((name, path),) = models.items()
-    request = {"program": program, "model": name, "folder": str(path.resolve()), "port": port}
-    return Server("helpers.serving.keeper", request, [name], life_s, ready_timeout_s)
+    command = [program, f"--model_name={name}", f"--model_base_path={path.resolve()}",
+               "--file_system_poll_wait_seconds=1"]  # fmt: skip
+    return Server(__name__, {**numbers, "command": command, "port": port}, [name])
+
+
+def main() -> None:
+    """Take the request of `start_tensorflow_serving`, answer with the port, and wait."""
+    request = take_request()
+    try:
+        port = free_port(request["port"], "")
+        ports = [f"--rest_api_port={port}", f"--port={free_port(0, '')}"]
+        server = subprocess.Popen(
+            [*request["command"], *ports],
+            stdin=subprocess.DEVNULL,
+            stdout=sys.stderr,
+            preexec_fn=die_with_parent,
+        )
+    except OSError as error:
+        answer({"error": str(error)})
+        return
+    answer({"port": port})
+    sys.exit(f"{PROGRAM} ended with exit code {server.wait()}")
+
+
+if __name__ == "__main__":
+    main()
