@@ -36,7 +36,7 @@ class AskingClients:
     Args:
         url: such as ``server.url("digits")``.
         payload: the content of the request, encoded as JSON once.
-        clients: how many, each a thread with its own open connection.
+        clients: how many, each a thread with a connection that stays open.
         timeout_s: seconds until a request counts as lost.
 
     Attributes:
@@ -108,16 +108,12 @@ class AskingClients:
         try:
             self.wait_until(lambda: True)
         except BaseException:  # an interrupt too must not leave them asking
-            self._end()
+            self.__exit__(BaseException)
             raise
         return self
 
     def __exit__(self, kind: object, *_: object) -> None:
-        self._end()
-        if kind is None:
-            for task in self._tasks:
-                task.result()
-
-    def _end(self) -> None:
         self._stop.set()
         self._pool.shutdown()
+        for task in self._tasks if kind is None else ():
+            task.result()

@@ -51,9 +51,7 @@ def _end_in_time(life_s: float, folder: str) -> None:
 def free_port(port: int, address: str) -> int:
     """Return `port` if a server can listen there now, or any free one for 0.
 
-    Args:
-        port: that is wanted.
-        address: where to listen; the empty text stands for every address of the machine.
+    The empty address stands for every address of the machine.
 
     Raises:
         OSError: the port is taken, or needs other rights; the message says what to do.

@@ -10,7 +10,6 @@ from itertools import chain, islice
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from helpers.formatting import counted, readable
 from helpers.latency.statistics import NOISY_IQR_RATIO, Summary, summarize
@@ -53,14 +52,9 @@ class RequestResult(Summary):
 
 @dataclass(frozen=True, repr=False)
 class RequestReport:
-    """All that `measure_requests` found.
+    """All that `measure_requests` found, with one result for each number of clients.
 
-    Attributes:
-        results: one for each number of clients.
-        payload_bytes: of the body of each request.
-        answer_bytes: of the body of the first answer.
-        budget_s: that was asked for.
-        measured_s: what the visits took.
+    The bytes are those of a request's body and of its answer's; the budget was asked for.
     """
 
     results: tuple[RequestResult, ...]
@@ -81,7 +75,9 @@ class RequestReport:
             raise KeyError(f"no result for {counted(clients, 'client')}; there are: {known}")
         return by_clients[clients]
 
-    def _table(self) -> tuple[pd.DataFrame, dict[str, Any]]:
+    def _table(self) -> tuple[Any, dict[str, Any]]:
+        import pandas as pd  # here: the server's processes import this package too
+
         frame = pd.DataFrame([asdict(each) for each in self.results])[COLUMNS]
         options = {"index": False, "float_format": readable, "na_rep": "-"}
         return frame.astype({"p90_us": float, "p99_us": float}), options

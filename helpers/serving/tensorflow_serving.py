@@ -1,22 +1,17 @@
 """The real TensorFlow Serving, where it is installed, behind the same `Server`.
 
 The program ``tensorflow_model_server`` does not come from a Python package registry: it is in the
-Docker image ``tensorflow/serving`` and in packages of its own for Linux. It does not watch a pipe:
-this module, run with ``python -m``, starts it and ends it with the parent.
+Docker image ``tensorflow/serving`` and in packages of its own for Linux.
 """
 
 from __future__ import annotations
 
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 from helpers.serving.errors import ServingError
 from helpers.serving.folders import find_models
-from helpers.serving.lifetime import answer, free_port, take_request
 from helpers.serving.server import Server, check_port, check_range
-from helpers.workers.channel import die_with_parent
 
 PROGRAM = "tensorflow_model_server"
 
@@ -66,27 +61,4 @@ def start_tensorflow_serving(
     ((name, path),) = models.items()
     command = [program, f"--model_name={name}", f"--model_base_path={path.resolve()}",
                "--file_system_poll_wait_seconds=1"]  # fmt: skip
-    return Server(__name__, {**numbers, "command": command, "port": port}, [name])
-
-
-def main() -> None:
-    """Take the request of `start_tensorflow_serving`, answer with the port, and wait."""
-    request = take_request()
-    try:
-        port = free_port(request["port"], "")
-        ports = [f"--rest_api_port={port}", f"--port={free_port(0, '')}"]
-        server = subprocess.Popen(
-            [*request["command"], *ports],
-            stdin=subprocess.DEVNULL,
-            stdout=sys.stderr,
-            preexec_fn=die_with_parent,
-        )
-    except OSError as error:
-        answer({"error": str(error)})
-        return
-    answer({"port": port})
-    sys.exit(f"{PROGRAM} ended with exit code {server.wait()}")
-
-
-if __name__ == "__main__":
-    main()
+    return Server("helpers.serving.keeper", {**numbers, "command": command, "port": port}, [name])

@@ -93,21 +93,19 @@ def write_warmup_requests(
     path = folder / WARMUP_FILE
     if path.exists():
         raise FileExistsError(f"{path} is there already. Delete it first.")
-    records = []
-    for request in requests:
+    logs = [new_prediction_log() for _ in requests]
+    for log, request in zip(logs, requests, strict=True):
         if not isinstance(request, Mapping) or not request:
             raise ValueError(f"requests: expected arrays by input name, got {request!r}")
-        log = new_prediction_log()
         message = log.predict_log.request
         message.model_spec.name = model_name
         message.model_spec.signature_name = signature_name
         for name, array in request.items():
             message.inputs[name] = tf.make_tensor_proto(array).SerializeToString()
-        records.append(log.SerializeToString())
     path.parent.mkdir(exist_ok=True)
     with tf.io.TFRecordWriter(str(path)) as writer:
-        for record in records:
-            writer.write(record)
+        for log in logs:
+            writer.write(log.SerializeToString())
     return path
 
 
@@ -138,8 +136,6 @@ def _parse(record: bytes) -> WarmupRequest:
     if not log.HasField("predict_log"):
         raise ValueError("a record without predict_log")
     message = log.predict_log.request
-    inputs = {
-        name: tf.make_ndarray(TensorProto.FromString(content))
-        for name, content in sorted(message.inputs.items())
-    }
+    protos = {name: TensorProto.FromString(each) for name, each in sorted(message.inputs.items())}
+    inputs = {name: tf.make_ndarray(proto) for name, proto in protos.items()}
     return WarmupRequest(message.model_spec.name, message.model_spec.signature_name, inputs)
