@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 import needs
-from helpers.serving.ports import free_port
+from helpers.serving.lifetime import free_port
 
 ROOT = Path(__file__).resolve().parents[1]
 TOKEN = "only-for-this-test"

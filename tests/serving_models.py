@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
@@ -61,15 +63,31 @@ def copy_version(source: Path, target: Path) -> Path:
     return written.rename(target)
 
 
+def alive(processes: Iterable[int]) -> list[int]:
+    """Return the processes that have not ended; a zombie has. Linux only."""
+    found = []
+    for process in processes:
+        with suppress(OSError):
+            stat = Path(f"/proc/{process}/stat").read_text()
+            found += [process] if stat.rpartition(")")[2].split()[0] != "Z" else []
+    return found
+
+
 class Client:
     """Sends requests over one open connection."""
 
     def __init__(self, port: int) -> None:
         self._connection = HTTPConnection("127.0.0.1", port, timeout=30)
 
-    def send(self, method: str, path: str, body: bytes | None = None) -> tuple[int, Any]:
+    def send(
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> tuple[int, Any]:
         """Return the status and the JSON of the answer."""
-        self._connection.request(method, path, body)
+        self._connection.request(method, path, body, headers or {})
         response = self._connection.getresponse()
         return response.status, json.loads(response.read())
 

@@ -55,7 +55,7 @@ def test_the_environment_adds_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 def test_the_packages_of_the_lessons_are_those_of_binder() -> None:
     """Without the extra, no test tool is needed; what lessons import is."""
     lessons = environment_size.package_megabytes(environment_size.PROJECT)
-    assert {"keras", "openvino", "jupyterlab", "litserve"} < lessons.keys()
+    assert {"keras", "openvino", "jupyterlab", "tornado"} < lessons.keys()
     assert lessons.keys().isdisjoint({"playwright", "ruff", "uv", "hypothesis", "pyperf"})
 
 

@@ -28,6 +28,7 @@ from helpers.runtimes import (
     load_keras,
     load_onnx,
     load_saved_model,
+    load_signatures,
     open_artifact,
 )
 from helpers.runtimes.keras_runtime import innermost_reason
@@ -461,6 +462,26 @@ def test_several_signatures_are_listed_in_order(tmp_path: Path) -> None:
     tf.saved_model.save(doubler, str(tmp_path), signatures=dict.fromkeys(names, doubler.double))
     with pytest.raises(ArtifactError, match=r"'serving_default' \(it has: first, second\)"):
         load_saved_model(tmp_path)
+
+
+def test_all_signatures_are_opened_at_once(tmp_path: Path) -> None:
+    doubler = Doubler()
+    names = ("second", "first")
+    tf.saved_model.save(doubler, str(tmp_path), signatures=dict.fromkeys(names, doubler.double))
+    opened = load_signatures(tmp_path)
+    assert list(opened) == ["first", "second"]
+    for runtime in opened.values():
+        assert isinstance(runtime, SavedModelRuntime)
+        (answer,) = runtime.prepare(np.ones(2, np.float32))()
+        assert answer.tolist() == [2, 2]
+    opened["first"].close()
+    assert opened["second"](np.ones(1, np.float32)).tolist() == [2]
+
+
+def test_a_folder_without_signatures_has_none_to_open(tmp_path: Path) -> None:
+    tf.saved_model.save(tf.Module(), str(tmp_path))
+    with pytest.raises(ArtifactError, match=r"it has no signatures\. Export it with"):
+        load_signatures(tmp_path)
 
 
 def test_an_operation_that_this_tensorflow_does_not_have(tmp_path: Path) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import subprocess
+import sys
 import threading
 import time
-import weakref
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -15,7 +17,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from conftest import ROOT
 from helpers.artifacts import ArtifactError
+from helpers.runtimes import Runtime
 from helpers.serving import (
     AskingClients,
     Reply,
@@ -26,84 +30,11 @@ from helpers.serving import (
 )
 from helpers.serving.body import encode_answer, read_body, to_arrays
 from helpers.serving.errors import RequestError
-from helpers.serving.versions import ServedModel
+from helpers.serving.version_process import reply_to
 from helpers.serving.warmup import WARMUP_FILE
 from helpers.tensors import TensorSpec
 
 FLOAT = TensorSpec("x", (None, 2), "float32")
-
-
-class Loaded:
-    """Stands for a loaded SavedModel."""
-
-    def __init__(self, path: Path) -> None:
-        if (path / "damaged").exists():
-            raise ValueError(f"{path.name} is damaged")
-        self.name = path.name
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    for version in ("1", "9"):
-        (tmp_path / version).mkdir()
-    return tmp_path
-
-
-def states(model: ServedModel[Loaded]) -> dict[str, str]:
-    return {each["version"]: each["state"] for each in model.status()["model_version_status"]}
-
-
-def test_an_old_version_is_kept_until_its_last_request_is_answered(folder: Path) -> None:
-    model = ServedModel("m", folder, Loaded)
-    model.poll()
-    (folder / "10").mkdir()  # 10 comes after 9
-    with model.use() as old:
-        reference = weakref.ref(old)
-        model.poll()
-        assert states(model) == {"9": "UNLOADING", "10": "AVAILABLE"}
-        with model.use() as new:
-            assert (old.name, new.name) == ("9", "10")
-        with pytest.raises(RequestError, match="no version 9; it serves version 10"), model.use(9):
-            pass
-    assert states(model) == {"9": "END", "10": "AVAILABLE"}
-    del old
-    assert reference() is None
-
-
-def test_the_highest_version_that_is_left_takes_over(folder: Path) -> None:
-    model = ServedModel("m", folder, Loaded)
-    model.poll()
-    (folder / "9").rmdir()
-    model.poll()
-    assert states(model) == {"1": "AVAILABLE", "9": "END"}
-    (folder / "1").rmdir()
-    model.poll()
-    assert states(model)["1"] == "AVAILABLE"  # nothing else is there: better than no answer
-
-
-def test_a_damaged_version_is_tried_again_when_it_has_changed(folder: Path) -> None:
-    tried = []
-
-    def load(path: Path) -> Loaded:
-        tried.append(path.name)
-        return Loaded(path)
-
-    (folder / "9" / "damaged").touch()
-    model = ServedModel("m", folder, load)
-    for _ in range(3):
-        model.poll()
-    assert tried == ["9", "1"]
-    assert model.status(9)["model_version_status"][0]["status"]["error_message"] == "9 is damaged"
-    (folder / "9" / "damaged").unlink()
-    model.poll()
-    assert states(model) == {"9": "AVAILABLE", "1": "END"}
-
-
-def test_before_the_first_version_is_loaded_the_answer_is_to_wait(folder: Path) -> None:
-    model = ServedModel("m", folder, Loaded)
-    with pytest.raises(RequestError, match="not ready: it is being loaded") as caught, model.use():
-        pass
-    assert caught.value.status == 503
 
 
 def arrays(values: Any, spec: TensorSpec) -> np.ndarray:
@@ -123,6 +54,15 @@ def test_values_become_arrays_of_the_model_s_type() -> None:
     assert large.tolist() == [2**63 - 1]
 
 
+def nested(depth: int) -> Any:
+    """Put a number into as many lists."""
+    return [nested(depth - 1)] if depth else 1.5
+
+
+def test_as_many_axes_as_an_array_can_have_are_taken() -> None:
+    assert arrays(nested(64), TensorSpec("x", None, "float32")).ndim == 64
+
+
 @pytest.mark.parametrize(
     ("values", "spec", "message"),
     [
@@ -135,6 +75,8 @@ def test_values_become_arrays_of_the_model_s_type() -> None:
         ([[1], 2], FLOAT, "got 1 and a value at depth 2"),
         ([[[], []]], FLOAT, r"expected shape \(n, 2\), got \(1, 2, 0\)"),
         ([1], TensorSpec("c", (None,), "complex64"), "cannot be sent as JSON"),
+        ([1], TensorSpec("r", (None,), "resource"), "resource cannot be sent as JSON"),
+        (nested(65), TensorSpec("x", None, "float32"), "nested at most 64 deep"),
     ],
 )
 def test_values_that_do_not_fit_are_refused(values: Any, spec: TensorSpec, message: str) -> None:
@@ -151,10 +93,84 @@ def test_rows_need_every_input() -> None:
 def test_answers_by_row_need_as_many_rows_in_each_output() -> None:
     text = np.array([b"a", b"b"], dtype=object)
     assert json.loads(encode_answer({"t": text}, True)) == {"predictions": ["a", "b"]}
+    assert json.loads(encode_answer({"t": text[:0]}, True)) == {"predictions": []}
     outputs = {"a": np.zeros(2), "b": np.zeros(3)}
     assert json.loads(encode_answer(outputs, False))["outputs"]["b"] == [0, 0, 0]
     with pytest.raises(RequestError, match="different numbers of rows"):
         encode_answer(outputs, True)
+    with pytest.raises(RequestError, match="different numbers of rows"):
+        encode_answer({"a": np.zeros(2), "b": np.float32(0)}, True)
+
+
+class Outputs(Runtime):
+    """A model that answers with its input under two names, or fails."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self._model, self._error = None, error
+        outputs = [TensorSpec(name, (None,), "float32") for name in ("output_2", "output_10")]
+        super().__init__("fake", [TensorSpec("x", (None,), "float32")], outputs)
+
+    def _run(self, feeds: dict[str, np.ndarray]) -> list[np.ndarray]:
+        if self._error:
+            raise self._error
+        return [feeds["x"], -feeds["x"]]
+
+
+def test_the_server_answers_as_the_runtime_does() -> None:
+    body = b'{"inputs": [1.5]}'
+    reply = reply_to(body, {"serving_default": Outputs()}, 10)
+    assert reply == {
+        "status": 200,
+        "content": '{"outputs": {"output_2": [1.5], "output_10": [-1.5]}}',
+    }
+    failing = {"serving_default": Outputs(ValueError("At: <stack traces unavailable> so" * 99))}
+    reply = reply_to(body, failing, 10)
+    assert reply["status"] == 400
+    assert json.loads(reply["content"])["error"].startswith("the model refused the request: so")
+    assert len(reply["content"]) < 400
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "message"),
+    [(RecursionError(), 400, "nested too deeply"), (KeyError("x"), 500, "failed: KeyError: 'x'")],
+)
+def test_no_error_ends_the_process(
+    monkeypatch: pytest.MonkeyPatch, error: Exception, status: int, message: str
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("helpers.serving.version_process.to_arrays", fail)
+    reply = reply_to(b'{"inputs": [1.5]}', {"serving_default": Outputs()}, 10)
+    assert reply["status"] == status
+    assert message in json.loads(reply["content"])["error"]
+
+
+TEXT = TensorSpec("t", (None,), "string")
+
+
+@pytest.mark.parametrize("key", ["instances", "inputs"])
+def test_bytes_come_and_go_as_base64(key: str) -> None:
+    """As in TensorFlow Serving: ``{"b64": ...}`` for any value of an input of text."""
+    sent = [b"\x89PNG\xff", "ä".encode(), b""]
+    values = [{"b64": base64.b64encode(each).decode()} for each in sent]
+    body = read_body(json.dumps({key: values}).encode())
+    assert to_arrays(body, [TEXT], 10)["t"].tolist() == sent
+    assert arrays([values[0], "b64"], TEXT).tolist() == [sent[0], "b64"]
+    rows = read_body(json.dumps({"instances": [{"t": each} for each in values]}).encode())
+    assert to_arrays(rows, [TEXT], 10)["t"].tolist() == sent
+    outputs = {"picture_bytes": np.array(sent, dtype=object)}
+    assert json.loads(encode_answer(outputs, False)) == {"outputs": values}
+    one = read_body(json.dumps({"inputs": values[0]}).encode())
+    assert to_arrays(one, [TensorSpec("t", (), "string")], 10)["t"].item() == sent[0]
+
+
+@pytest.mark.parametrize("value", [{"b64": "a"}, {"b64": "?!"}, {"b64": 1}, {"b64": "ä"}])
+def test_what_is_no_base64_is_refused(value: Any) -> None:
+    with pytest.raises(RequestError, match="input 't': 'b64' holds no base64"):
+        arrays([value], TEXT)
+    with pytest.raises(RequestError, match="expected whole numbers, got"):
+        arrays([value], TensorSpec("n", (None,), "uint8"))
 
 
 @pytest.fixture
@@ -263,7 +279,7 @@ def test_every_answer_is_timed_from_the_client_s_side(echo: SimpleNamespace) -> 
     assert four.p50_us >= 10_000
     assert echo.most == 4
     assert four.requests_per_s > 1.5 * one.requests_per_s
-    assert one.calls + four.calls + 3 * 4 == echo.requests
+    assert one.calls + four.calls + 8 * (1 + 4) == echo.requests  # a first one in each round
     assert one.errors == four.errors == 0
     assert (report.payload_bytes, report.answer_bytes) == (len(b'{"instances": [1]}'), 2)
     assert "no network cable" in repr(report)
@@ -277,23 +293,48 @@ def test_failed_requests_are_counted_and_not_timed(echo: SimpleNamespace) -> Non
     report = measure_requests(echo.url, {}, clients=[1], budget_s=0.4)
     result = report.result(1)
     assert result.errors > 0
-    assert result.calls + result.errors + 3 == echo.requests
+    assert result.calls + result.errors + 8 == echo.requests
     assert "Warning: 1 client: " in repr(report)
     assert "failed, the first with: status 500" in repr(report)
 
 
 def test_measurements_without_a_server_or_a_meaning_are_refused(echo: SimpleNamespace) -> None:
-    with pytest.raises(ServingError, match="does not answer"):
+    with pytest.raises(ServingError, match=r"gave no answer in JSON \(\[Errno"):
         measure_requests("http://127.0.0.1:9/v1/models/m:predict", {})
     echo.fail_every = 1
     with pytest.raises(ServingError, match="answers with status 500"):
-        measure_requests(echo.url, {})
+        measure_requests(echo.url, {}, budget_s=0.4)
     with pytest.raises(ValueError, match="clients: expected whole numbers"):
         measure_requests(echo.url, {}, clients=[])
     with pytest.raises(ValueError, match="budget_s"):
         measure_requests(echo.url, {}, budget_s=0)
     with pytest.raises(ValueError, match="url: expected http"):
         measure_requests("digits", {})
+
+
+WRITES = """
+import os, sys
+from helpers.serving.lifetime import take_request
+take_request()
+try:
+    for _ in range(100):
+        os.write(2, b"x" * 2**16)
+except OSError as error:
+    print(error.strerror)
+"""
+
+
+def test_no_log_grows_without_end(tmp_path: Path) -> None:
+    request = json.dumps({"life_s": 60, "folder": str(tmp_path / "none")}) + "\n"
+    log = tmp_path / "log"
+    with log.open("wb") as stderr, subprocess.Popen(
+        [sys.executable, "-c", WRITES],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr, text=True, cwd=ROOT,
+    ) as process:  # fmt: skip
+        process.stdin.write(request)
+        process.stdin.flush()
+        assert process.stdout.read() == "File too large\n"
+    assert log.stat().st_size == 2**20
 
 
 def test_clients_ask_until_each_has_an_answer_to_a_later_request(echo: SimpleNamespace) -> None:

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from helpers.serving import ServingError, start_tensorflow_serving
-from helpers.serving.memory import processes_of_session
-from serving_models import Client
+from process_memory import process_tree
+from serving_models import Client, alive
 
 
 @pytest.fixture
@@ -40,9 +40,9 @@ def test_the_program_gets_its_flags_and_the_same_client_works(models: Path) -> N
     with start_tensorflow_serving(models, all_addresses=True) as server:
         assert server.url("digits") == f"http://127.0.0.1:{server.port}/v1/models/digits:predict"
         status, answer = Client(server.port).post("/v1/models/digits:predict", {"instances": [1]})
-        process_id = server.process_id
+        processes = process_tree(server.process_id)
         if sys.platform == "linux":
-            assert len(processes_of_session(process_id)) == 2
+            assert len(processes) == 2
     assert status == 200
     assert answer["path"] == "/v1/models/digits:predict"
     assert answer["body"] == {"instances": [1]}
@@ -55,7 +55,7 @@ def test_the_program_gets_its_flags_and_the_same_client_works(models: Path) -> N
         "file_system_poll_wait_seconds": "1",
     }
     end = time.monotonic() + 30
-    while processes_of_session(process_id):
+    while alive(processes):
         assert time.monotonic() < end, "the program outlives its server"
         time.sleep(0.05)
 

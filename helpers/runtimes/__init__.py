@@ -13,7 +13,11 @@ from helpers.artifacts import ArtifactError, ArtifactKind, identify
 from helpers.runtimes.base import Runtime
 from helpers.runtimes.keras_runtime import KerasMethod, KerasRuntime, load_keras
 from helpers.runtimes.onnx_runtime import OnnxRuntime, load_onnx
-from helpers.runtimes.saved_model_runtime import SavedModelRuntime, load_saved_model
+from helpers.runtimes.saved_model_runtime import (
+    SavedModelRuntime,
+    load_saved_model,
+    load_signatures,
+)
 from helpers.tensors import Arrays, InputError, TensorSpec
 
 __all__ = [
@@ -31,6 +35,7 @@ __all__ = [
     "load_keras",
     "load_onnx",
     "load_saved_model",
+    "load_signatures",
     "open_artifact",
 ]
 

@@ -17,24 +17,12 @@ from helpers.tensors import Arrays, InputError, TensorSpec
 class SavedModelRuntime(Runtime):
     """One signature of a SavedModel folder."""
 
-    def __init__(self, path: Path, signature: str) -> None:
+    def __init__(self, model: Any, signature: str) -> None:
         import tensorflow as tf
 
         # The signature refers to variables that the loaded object owns: it must stay alive.
-        try:
-            self._model = tf.saved_model.load(str(path))
-        except Exception as error:  # the loader has no type of its own: IndexError, KeyError, ...
-            raise _load_error(path, error) from error
-        signatures = self._model.signatures
-        if signature not in signatures:
-            names = ", ".join(sorted(signatures)) or "none"
-            raise ArtifactError(
-                path,
-                f"it has no signature '{signature}' (it has: {names})",
-                "Name one of them with signature=..., or export the model with "
-                "`model.export(folder)`, which writes 'serving_default'.",
-            )
-        self._function = signatures[signature]
+        self._model = model
+        self._function = model.signatures[signature]
         self._convert = tf.convert_to_tensor
         _, by_name = self._function.structured_input_signature
         inputs = [
@@ -68,6 +56,19 @@ class SavedModelRuntime(Runtime):
         super().close()
 
 
+def _load(path: str | Path) -> Any:
+    path = Path(path)
+    kind = identify(path)
+    if kind != "saved_model":
+        raise ArtifactError(path, f"it is {kind}, not a SavedModel", "Use open_artifact(path).")
+    import tensorflow as tf
+
+    try:
+        return tf.saved_model.load(str(path))
+    except Exception as error:  # the loader has no type of its own: IndexError, KeyError, ...
+        raise _load_error(path, error) from error
+
+
 def _load_error(path: Path, error: Exception) -> ArtifactError:
     message = " ".join(str(error).split())
     if "Op type not registered" in message:
@@ -91,13 +92,31 @@ def load_saved_model(path: str | Path, signature: str = "serving_default") -> Sa
     """Open one signature of a SavedModel folder.
 
     Loading restores a graph: no code of yours is needed, and Keras is not imported by this
-    function. A SavedModel can still read and write files when it runs: load what you trust.
+    function. A SavedModel can still read and write files, when it is loaded and when it runs: load
+    what you trust.
 
     Raises:
         ArtifactError: no SavedModel, damaged, or without that signature.
     """
-    path = Path(path)
-    kind = identify(path)
-    if kind != "saved_model":
-        raise ArtifactError(path, f"it is {kind}, not a SavedModel", "Use open_artifact(path).")
-    return SavedModelRuntime(path, signature)
+    model = _load(path)
+    if signature not in model.signatures:
+        names = ", ".join(sorted(model.signatures)) or "none"
+        raise ArtifactError(
+            path,
+            f"it has no signature '{signature}' (it has: {names})",
+            "Name one of them with signature=..., or export the model with "
+            "`model.export(folder)`, which writes 'serving_default'.",
+        )
+    return SavedModelRuntime(model, signature)
+
+
+def load_signatures(path: str | Path) -> dict[str, SavedModelRuntime]:
+    """Open every signature of a SavedModel folder, by name. The folder is loaded once.
+
+    Raises:
+        ArtifactError: no SavedModel, damaged, or without signatures.
+    """
+    model = _load(path)
+    if not model.signatures:
+        raise ArtifactError(path, "it has no signatures", "Export it with `model.export`.")
+    return {name: SavedModelRuntime(model, name) for name in sorted(model.signatures)}

@@ -6,6 +6,7 @@ The format is that of TensorFlow Serving's REST API
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,26 +19,21 @@ from helpers.serving.errors import RequestError
 from helpers.tensors import TensorSpec, format_shape
 
 DEFAULT_SIGNATURE = "serving_default"
-
+MOST_AXES = 64
+"""NumPy has no arrays with more."""
 # What JSON may hold for each kind of array: its Python types, and how to say it.
-JSON_TYPES: Mapping[str, tuple[frozenset[type], str]] = {
-    "b": (frozenset({bool}), "true or false"),
-    "i": (frozenset({int}), "whole numbers"),
-    "u": (frozenset({int}), "whole numbers"),
-    "f": (frozenset({int, float}), "numbers"),
-    "O": (frozenset({str}), "text"),
+JSON_TYPES: Mapping[str, tuple[tuple[type, ...], str]] = {
+    "b": ((bool,), "true or false"),
+    "i": ((int,), "whole numbers"),
+    "u": ((int,), "whole numbers"),
+    "f": ((int, float), "numbers"),
+    "O": ((str, bytes), "text"),
 }
 
 
 @dataclass(frozen=True)
 class PredictBody:
-    """A request that is JSON of the right form; its values are not checked yet.
-
-    Attributes:
-        signature: which function of the SavedModel to call.
-        by_row: True for ``instances``, False for ``inputs``.
-        values: what was sent under that key.
-    """
+    """What was sent as ``instances`` (then `by_row`) or as ``inputs``, and for which signature."""
 
     signature: str
     by_row: bool
@@ -55,9 +51,8 @@ def read_body(body: bytes) -> PredictBody:
     except (ValueError, RecursionError) as error:
         raise RequestError(f"the body is not JSON: {error}") from error
     if not isinstance(content, dict):
-        raise RequestError(
-            f'expected an object such as {{"instances": [...]}}, got {_kind(content)}'
-        )
+        example = '{"instances": [...]}'
+        raise RequestError(f"expected an object such as {example}, got {_kind(content)}")
     formats = [key for key in ("instances", "inputs") if key in content]
     if len(formats) != 1:
         given = ", ".join(map(repr, content)) or "none"
@@ -73,16 +68,15 @@ def to_arrays(
 ) -> dict[str, np.ndarray]:
     """Turn the values of a request into the arrays that the model takes, by input name.
 
-    Nothing is converted on the way: 1.5, 300, true and "1" are no uint8.
+    Nothing is converted on the way: 1.5, 300, true and "1" are no uint8. Bytes for an input of text
+    come as ``{"b64": "..."}``.
 
     Raises:
         RequestError: a value has another type or shape than the model takes, an input is missing or
             unknown, or there are more than `max_rows` rows.
     """
-    if body.by_row:
-        named = _columns(body.values, [spec.name for spec in specs], max_rows)
-    else:
-        named = _named_inputs(body.values, [spec.name for spec in specs])
+    names = [spec.name for spec in specs]
+    named = (_columns if body.by_row else _by_name)(body.values, names)
     arrays = {spec.name: _to_array(named[spec.name], spec) for spec in specs}
     rows = max((len(array) for array in arrays.values() if array.ndim), default=0)
     if rows > max_rows:
@@ -90,58 +84,61 @@ def to_arrays(
     return arrays
 
 
-def _columns(instances: Any, names: Sequence[str], max_rows: int) -> dict[str, Any]:
+def _columns(instances: Any, names: Sequence[str]) -> Mapping[str, Any]:
     """Regroup rows by input: a row is the value of the single input, or an object by name."""
     if not isinstance(instances, list) or not instances:
-        raise RequestError(
-            f"'instances': expected a list with at least one row, got {_kind(instances)}"
-        )
-    if len(instances) > max_rows:
-        raise RequestError(
-            f"at most {max_rows} rows are answered at a time, got {len(instances)}", 413
-        )
-    if len(names) == 1 and not isinstance(instances[0], dict):
+        given = _kind(instances)
+        raise RequestError(f"'instances': expected a list with at least one row, got {given}")
+    if len(names) == 1 and _is_value(instances[0]):
         return {names[0]: instances}
-    for row, instance in enumerate(instances):
-        if not isinstance(instance, dict) or set(instance) != set(names):
-            given = sorted(instance) if isinstance(instance, dict) else _kind(instance)
-            raise RequestError(f"row {row}: expected an object with {sorted(names)}, got {given}")
-    return {name: [instance[name] for instance in instances] for name in names}
+    rows = [_by_name(row, names, f"row {index}") for index, row in enumerate(instances)]
+    return {name: [row[name] for row in rows] for name in names}
 
 
-def _named_inputs(inputs: Any, names: Sequence[str]) -> dict[str, Any]:
-    if len(names) == 1 and not isinstance(inputs, dict):
-        return {names[0]: inputs}
-    if not isinstance(inputs, dict) or set(inputs) != set(names):
-        given = sorted(inputs) if isinstance(inputs, dict) else _kind(inputs)
-        raise RequestError(f"'inputs': expected an object with {sorted(names)}, got {given}")
-    return inputs
+def _by_name(value: Any, names: Sequence[str], where: str = "'inputs'") -> Mapping[str, Any]:
+    if len(names) == 1 and _is_value(value) and where == "'inputs'":
+        return {names[0]: value}
+    if not isinstance(value, dict) or set(value) != set(names):
+        given = sorted(value) if isinstance(value, dict) else _kind(value)
+        raise RequestError(f"{where}: expected an object with {sorted(names)}, got {given}")
+    return value
+
+
+def _is_value(value: Any) -> bool:
+    return not isinstance(value, dict) or set(value) == {"b64"}
 
 
 def _to_array(values: Any, spec: TensorSpec) -> np.ndarray:
-    flat, shape = _flatten(values, spec.name)
-    dtype = np.dtype(object if spec.dtype == "string" else spec.dtype)
-    if dtype.kind not in JSON_TYPES:
-        raise RequestError(f"input '{spec.name}': {spec.dtype} cannot be sent as JSON")
-    allowed, words = JSON_TYPES[dtype.kind]
+    where = f"input '{spec.name}'"
+    flat, shape = _flatten(values, where)
+    try:
+        dtype = np.dtype(object if spec.dtype == "string" else spec.dtype)
+        allowed, words = JSON_TYPES[dtype.kind]
+    except (KeyError, TypeError) as error:
+        raise RequestError(f"{where}: {spec.dtype} cannot be sent as JSON") from error
+    if dtype.kind == "O":
+        flat = [_from_base64(value, where) for value in flat]
     for value in flat:
         if type(value) not in allowed:
-            raise RequestError(
-                f"input '{spec.name}' is {spec.dtype}: expected {words}, got {_show(value)}"
-            )
+            raise RequestError(f"{where} is {spec.dtype}: expected {words}, got {_show(value)}")
     if not spec.accepts_shape(shape):
-        hint = ""
-        if spec.accepts_shape((1, *shape)):
-            hint = ". The list of rows is missing: put the value in a list of its own"
+        hint = ". The list of rows is missing: put the value in a list of its own"
         raise RequestError(
-            f"input '{spec.name}': expected shape {format_shape(spec.shape)}, got {shape}{hint}"
+            f"{where}: expected shape {format_shape(spec.shape)}, got {shape}"
+            f"{hint if spec.accepts_shape((1, *shape)) else ''}"
         )
     if dtype.kind in "iuf":
-        _check_range(flat, dtype, spec)
+        limits = np.iinfo(dtype) if dtype.kind in "iu" else np.finfo(dtype)
+        low, high = map(int if dtype.kind in "iu" else float, (limits.min, limits.max))
+        for value in flat:
+            # NaN and Infinity are allowed in TensorFlow Serving's JSON; a number too large is not.
+            if not low <= value <= high and not (dtype.kind == "f" and value - value != 0):
+                bounds = f"{_show(value)} is not between {low} and {high}"
+                raise RequestError(f"{where} is {spec.dtype}: {bounds}")
     return np.array(flat, dtype=dtype).reshape(shape)
 
 
-def _flatten(values: Any, name: str) -> tuple[list[Any], tuple[int, ...]]:
+def _flatten(values: Any, where: str) -> tuple[list[Any], tuple[int, ...]]:
     """Take nested lists apart; all lists of one depth must have one length."""
     level, shape = [values], []
     while level and isinstance(level[0], list):
@@ -149,64 +146,67 @@ def _flatten(values: Any, name: str) -> tuple[list[Any], tuple[int, ...]]:
         if len(lengths) > 1:
             found = sorted("a value" if each is None else str(each) for each in lengths)
             raise RequestError(
-                f"input '{name}': lists of one depth must have one length, got "
-                f"{' and '.join(found)} at depth {len(shape) + 1}"
+                f"{where}: lists of one depth must have one length, got {' and '.join(found)} at "
+                f"depth {len(shape) + 1}"
             )
         shape.append(lengths.pop())
+        if len(shape) > MOST_AXES:
+            raise RequestError(f"{where}: lists are nested at most {MOST_AXES} deep")
         level = list(chain.from_iterable(level))
     return level, tuple(shape)
 
 
-def _check_range(flat: Sequence[float], dtype: np.dtype, spec: TensorSpec) -> None:
-    limits = np.iinfo(dtype) if dtype.kind in "iu" else np.finfo(dtype)
-    low, high = limits.min, limits.max
-    if dtype.kind == "f":
-        low, high = float(low), float(high)
-    for value in flat:
-        # NaN and Infinity are allowed in TensorFlow Serving's JSON; a number too large is not.
-        if not low <= value <= high and not (dtype.kind == "f" and value - value != 0):
-            raise RequestError(
-                f"input '{spec.name}' is {spec.dtype}: {_show(value)} is not between "
-                f"{low} and {high}"
-            )
+def _from_base64(value: Any, where: str) -> Any:
+    if not isinstance(value, dict) or set(value) != {"b64"}:
+        return value
+    try:
+        return base64.b64decode(value["b64"], validate=True)
+    except (TypeError, ValueError) as error:
+        raise RequestError(f"{where}: 'b64' holds no base64 ({error})") from error
 
 
-def encode_answer(outputs: Mapping[str, np.ndarray], by_row: bool) -> bytes:
+def encode_answer(outputs: Mapping[str, np.ndarray], by_row: bool) -> str:
     """Write an answer: ``predictions``, row by row, or ``outputs``, tensor by tensor.
 
-    The name is left out when there is one output only.
+    The name is left out when there is one output only. Text is written as ``{"b64": "..."}`` where
+    the name of the output ends with ``_bytes``.
 
     Raises:
         RequestError: rows were asked for, and the outputs have different numbers of rows.
     """
-    lists = {name: _to_json(array) for name, array in outputs.items()}
+    lists = {name: _to_json(name, array) for name, array in outputs.items()}
     single = next(iter(lists.values())) if len(lists) == 1 else None
     if not by_row:
-        return json.dumps({"outputs": lists if single is None else single}).encode()
-    if len({len(array) if array.ndim else None for array in outputs.values()}) != 1 or any(
-        array.ndim == 0 for array in outputs.values()
-    ):
+        return json.dumps({"outputs": lists if single is None else single})
+    lengths = {array.shape[:1] for array in outputs.values()}
+    if len(lengths) != 1 or () in lengths:
         raise RequestError(
             "the outputs of this model have different numbers of rows; send 'inputs' instead of "
             "'instances'"
         )
-    if single is None:
-        rows = zip(*lists.values(), strict=True)
-        single = [dict(zip(lists, row, strict=True)) for row in rows]
-    return json.dumps({"predictions": single}).encode()
+    rows = zip(*lists.values(), strict=True)
+    return json.dumps(
+        {"predictions": single or [dict(zip(lists, row, strict=True)) for row in rows]}
+    )
 
 
-def _to_json(array: np.ndarray) -> Any:
+def _to_json(name: str, array: np.ndarray) -> Any:
     if array.dtype.kind == "O":  # TensorFlow's text is bytes
-        array = np.vectorize(lambda text: text.decode(errors="replace"), otypes=[object])(array)
+        flat = [
+            {"b64": base64.b64encode(text).decode()}
+            if name.endswith("_bytes")
+            else text.decode(errors="replace")
+            for text in array.flat
+        ]
+        array = np.array([*flat, None], dtype=object)[:-1].reshape(array.shape)
     return array.tolist()
 
 
 def _kind(value: Any) -> str:
     names = {dict: "an object", list: "a list", str: "text", bool: "true or false"}
-    if value == []:
-        return "an empty list"
-    return "null" if value is None else names.get(type(value), "a number")
+    if value is None or value == []:
+        return "null" if value is None else "an empty list"
+    return names.get(type(value), "a number")
 
 
 def _show(value: Any) -> str:

@@ -11,8 +11,9 @@ class RequestError(ValueError):
     """A request that cannot be answered.
 
     Attributes:
-        status: the HTTP status: 400 for a wrong body, 404 for an unknown model or version, 413 for
-            a body that is too large, 503 while the model is being loaded.
+        status: of HTTP: 400 for a wrong body, 403 for a host that is not this machine, 404 for an
+            unknown model or version, 413 for a body that is too large, 415 for one that is not
+            JSON, 503 while no version of the model answers.
     """
 
     def __init__(self, message: str, status: int = 400) -> None:

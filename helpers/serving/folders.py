@@ -2,26 +2,46 @@
 
 from __future__ import annotations
 
+import os
+from contextlib import suppress
 from pathlib import Path
 
 from helpers.serving.errors import ServingError
 
 
 def version_folders(folder: Path) -> dict[int, Path]:
-    """Return the subfolders of a model's folder whose names are numbers, highest first."""
+    """Return the subfolders of a model's folder whose names are numbers, highest first.
+
+    A link that leads nowhere counts: it was meant as a version, and its error is to be seen.
+    """
     found = {
         int(entry.name): entry
-        for entry in folder.glob("*")
-        if entry.name.isdecimal() and entry.is_dir()
+        for entry in folder.glob("[0-9]*")
+        if entry.name.isascii()
+        and entry.name.isdecimal()
+        and (entry.is_dir() or entry.is_symlink())
     }
     return dict(sorted(found.items(), reverse=True))
+
+
+def fingerprint(folder: Path) -> tuple[tuple[str, int, int], ...]:
+    """Tell whether a folder has changed: names, sizes and times of its files."""
+    files = []
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            path = Path(parent, name)
+            with suppress(OSError):  # removed since it was listed, or a link to itself
+                found = path.stat()
+                files.append((str(path), found.st_size, found.st_mtime_ns))
+    return tuple(sorted(files))
 
 
 def find_models(folder: str | Path) -> dict[str, Path]:
     """Return the folder of each model by name.
 
     Raises:
-        ServingError: there is no folder, no model in it, or a model without a numbered version.
+        ServingError: there is no folder, no model in it, a model without a numbered version, or
+            with a name that no address can hold.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -38,7 +58,9 @@ def find_models(folder: str | Path) -> dict[str, Path]:
     }
     if not found:
         raise ServingError(f"{folder}: it holds no model. Put one into {folder / 'NAME' / '1'}.")
-    for path in found.values():
+    for name, path in found.items():
+        if name.encode(errors="replace").decode() != name:  # bytes that are no text
+            raise ServingError(f"{str(path)!r}: no address can hold this name. Rename the folder.")
         if not version_folders(path):
             held = ", ".join(sorted(each.name for each in path.iterdir())) or "nothing"
             raise ServingError(

@@ -1,52 +1,68 @@
-"""The bounded life of a server: its processes end with the parent, and at the latest in time."""
+"""A server's place and its bounded life: it ends with its parent, and at the latest in time."""
 
 from __future__ import annotations
 
 import json
 import os
+import resource
+import select
+import shutil
 import signal
+import socket
 import sys
 import threading
-import time
 from collections.abc import Mapping
-from typing import Any, NoReturn
+from typing import Any
 
+HOST = "127.0.0.1"
 LIFE_OVER = "its life is over"
+LOG_BYTES = 2**20
+"""A limit for every file that a process of the server writes: nobody else bounds its log."""
 
 
 def take_request() -> dict[str, Any]:
     """Read the parent's request from descriptor 0, and tie this process to the open pipe.
 
     When the pipe closes, because the parent closed it or has ended in any way, all processes of
-    this session end. So they do after ``life_s`` seconds.
+    this session end, and their temporary ``folder`` goes. They also end after ``life_s`` seconds.
     """
+    resource.setrlimit(resource.RLIMIT_FSIZE, (LOG_BYTES, LOG_BYTES))
     request = json.loads(sys.stdin.buffer.readline())
-    threading.Thread(target=_wait_for_the_parent, daemon=True).start()
-    threading.Thread(target=_wait_for_the_end, args=(request["life_s"],), daemon=True).start()
+    arguments = request["life_s"], request["folder"]
+    threading.Thread(target=_end_in_time, args=arguments, daemon=True).start()
     return request
 
 
 def answer(content: Mapping[str, Any]) -> None:
     """Answer the request on descriptor 1; whatever is printed later goes to the log."""
-    sys.stdout.write(json.dumps(content) + "\n")
-    sys.stdout.flush()
+    print(json.dumps(content), flush=True)
     os.dup2(2, 1)
 
 
-def end_all(reason: str) -> NoReturn:
-    """Write the reason into the log, and end all processes of this session, this one included."""
-    print(reason, file=sys.stderr, flush=True)
+def _end_in_time(life_s: float, folder: str) -> None:
+    # The parent sends one request only: what can be read after it is the end of the pipe.
+    if select.select([0], [], [], life_s)[0]:
+        shutil.rmtree(folder, ignore_errors=True)
+    else:
+        print(LIFE_OVER, file=sys.stderr, flush=True)
     os.killpg(os.getpgrp(), signal.SIGKILL)
-    raise AssertionError("not reached")
 
 
-def _wait_for_the_parent() -> None:
-    # Not sys.stdin: a thread that waits there holds a lock, which forked processes inherit.
-    while os.read(0, 1):
-        pass
-    end_all("the parent has ended")
+def free_port(port: int, address: str) -> int:
+    """Return `port` if a server can listen there now, or any free one for 0.
 
+    The empty address stands for every address of the machine.
 
-def _wait_for_the_end(life_s: float) -> None:
-    time.sleep(life_s)
-    end_all(LIFE_OVER)
+    Raises:
+        OSError: the port is taken, or needs other rights; the message says what to do.
+    """
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # free again after a restart
+        try:
+            probe.bind((address, port))
+        except OSError as error:
+            raise OSError(
+                f"port {port} cannot be used ({error.strerror}). Another program has it, perhaps "
+                "an earlier server: stop that one, or give port=0 to take a free port"
+            ) from error
+        return probe.getsockname()[1]

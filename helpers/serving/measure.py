@@ -2,36 +2,103 @@
 
 from __future__ import annotations
 
-import json
-import threading
 import time
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field
-from itertools import islice
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from html import escape
+from itertools import chain, islice
 from typing import Any
 
 import numpy as np
 
-from helpers.latency.statistics import summarize
+from helpers.formatting import counted, readable
+from helpers.latency.statistics import NOISY_IQR_RATIO, Summary, summarize
 from helpers.progress import Progress
+from helpers.serving.clients import AskingClients, Reply
 from helpers.serving.errors import ServingError
-from helpers.serving.report import RequestReport, RequestResult
-from helpers.serving.sender import LOST, Sender
 from helpers.turns import random_orders
 
 ROUNDS = 8
-WARM_UP_REQUESTS = 3
+COLUMNS = ["clients", "p50_us", "p90_us", "p99_us", "iqr_us", "calls", "errors", "requests_per_s"]
 
 
-@dataclass
-class _Samples:
-    """What was measured with one number of clients."""
+@dataclass(frozen=True)
+class RequestResult(Summary):
+    """The time from sending a request to having its whole answer.
 
-    nanoseconds: list[int] = field(default_factory=list)
-    errors: list[str] = field(default_factory=list)
-    seconds: float = 0.0
+    Attributes:
+        calls: answered requests; see `Summary` for their times.
+        clients: how many sent requests at the same time, each the next one after its last answer.
+        errors: answers with another status than 200; their times are not counted.
+        first_error: what the first of them was.
+        requests_per_s: answered requests of all clients together, for each second of the visits.
+    """
+
+    clients: int
+    errors: int
+    first_error: str
+    requests_per_s: float
+
+    def warnings(self) -> Iterator[str]:
+        """Say what makes the numbers doubtful."""
+        who = f"Warning: {counted(self.clients, 'client')}"
+        if self.errors:
+            failed = counted(self.errors, "request")
+            yield f"{who}: {failed} failed, the first with: {self.first_error}"
+        if self.noisy:
+            apart = f"{self.iqr_ratio:.0%} of the median apart (more than {NOISY_IQR_RATIO:.0%})"
+            yield f"{who}: noisy: the quartiles are {apart}"
+
+
+@dataclass(frozen=True, repr=False)
+class RequestReport:
+    """All that `measure_requests` found, with one result for each number of clients.
+
+    The bytes are those of a request's body and of its answer's; the budget was asked for.
+    """
+
+    results: tuple[RequestResult, ...]
+    payload_bytes: int
+    answer_bytes: int
+    budget_s: float
+    measured_s: float
+
+    def result(self, clients: int) -> RequestResult:
+        """Return the result for a number of clients.
+
+        Raises:
+            KeyError: it was not measured.
+        """
+        by_clients = {each.clients: each for each in self.results}
+        if clients not in by_clients:
+            known = ", ".join(map(str, by_clients))
+            raise KeyError(f"no result for {counted(clients, 'client')}; there are: {known}")
+        return by_clients[clients]
+
+    def _table(self) -> tuple[Any, dict[str, Any]]:
+        import pandas as pd  # here: the server's processes import this package too
+
+        frame = pd.DataFrame([asdict(each) for each in self.results])[COLUMNS]
+        options = {"index": False, "float_format": readable, "na_rep": "-"}
+        return frame.astype({"p90_us": float, "p99_us": float}), options
+
+    def _remarks(self) -> list[str]:
+        return [
+            *chain.from_iterable(each.warnings() for each in self.results),
+            f"A request has {self.payload_bytes:,} bytes, its answer {self.answer_bytes:,}.",
+            "The clients run on the machine of the server and share its processors: the times hold "
+            "sending, waiting, computing and receiving, and no network cable.",
+            f"Measured for {self.measured_s:.1f} s (budget {self.budget_s:g} s).",
+        ]
+
+    def __repr__(self) -> str:
+        frame, options = self._table()
+        return "\n".join([frame.to_string(**options), *self._remarks()])
+
+    def _repr_html_(self) -> str:
+        frame, options = self._table()
+        remarks = "".join(f"<li>{escape(each)}</li>" for each in self._remarks())
+        return f"{frame.to_html(**options)}<ul>{remarks}</ul>"
 
 
 def measure_requests(
@@ -44,100 +111,54 @@ def measure_requests(
     seed: int = 0,
     progress: bool = True,
 ) -> RequestReport:
-    """Send the same request again and again and time each answer.
+    """Send the same request again and again and time each answer, see `AskingClients`.
 
-    Each client is a thread of this process with its own open connection, and sends the next request
-    when it has its answer. The time runs from sending the first byte to having the last one. The
-    numbers of clients take turns, in a new random order each round, so that a slow moment of the
-    machine hits all of them. Encoding the payload and reading the answer's JSON are not included.
+    The numbers of clients take turns, in a new random order each round, so that a slow moment of
+    the machine hits all of them. Encoding the payload and reading the answer's JSON are not
+    included.
 
     Args:
-        url: such as ``server.url("digits")``.
-        payload: the content of the request, encoded as JSON once.
+        url, payload, timeout_s: see `AskingClients`.
         clients: numbers of clients at a time.
         budget_s: seconds for all visits together.
-        timeout_s: seconds until a request without an answer counts as an error.
         seed: of the order of the visits.
         progress: show how far it is, where a person watches.
 
     Raises:
-        ServingError: the server does not answer the first request with status 200.
+        ServingError: the server gives no answer, or none with status 200.
         ValueError: no clients, or an argument out of range.
     """
-    if not clients or any(isinstance(n, bool) or not isinstance(n, int) or n < 1 for n in clients):
-        raise ValueError(f"clients: expected whole numbers from 1 on, got {clients!r}")
+    if not clients:
+        raise ValueError("clients: expected whole numbers from 1 on, got none")
     if budget_s <= 0:
         raise ValueError(f"budget_s: expected a positive number of seconds, got {budget_s!r}")
-    body = json.dumps(payload).encode()
-    clients = tuple(dict.fromkeys(clients))
-    samples = {number: _Samples() for number in clients}
-    with ExitStack() as stack:
-        line = stack.enter_context(Progress(progress))
-        senders = [Sender(url, body, timeout_s) for _ in range(max(clients))]
-        for sender in senders:
-            stack.callback(sender.close)
-        pool = stack.enter_context(ThreadPoolExecutor(len(senders)))
-        answer_bytes = _warm_up(url, senders)
-        start = time.perf_counter()
-        for turn, order in enumerate(islice(random_orders(clients, seed), ROUNDS)):
+    replies: dict[int, list[Reply]] = {number: [] for number in clients}
+    start = time.perf_counter()
+    with Progress(progress) as line:
+        for turn, order in enumerate(islice(random_orders(list(replies), seed), ROUNDS)):
             line.show(f"sending requests, round {turn + 1}", turn / ROUNDS)
             for number in order:
-                _visit(pool, senders[:number], budget_s / ROUNDS / len(clients), samples[number])
-        measured_s = time.perf_counter() - start
-    results = tuple(_result(number, each) for number, each in samples.items())
-    return RequestReport(results, len(body), answer_bytes, budget_s, measured_s)
+                with AskingClients(url, payload, clients=number, timeout_s=timeout_s) as asking:
+                    time.sleep(budget_s / ROUNDS / len(replies))
+                for mine in asking.replies:
+                    replies[number] += mine[1:]  # the first one has opened the connection
+    measured_s = time.perf_counter() - start
+    results = tuple(_result(url, number, each) for number, each in replies.items())
+    answer_bytes = asking.replies[0][0].answer_bytes
+    return RequestReport(results, asking.payload_bytes, answer_bytes, budget_s, measured_s)
 
 
-def _warm_up(url: str, senders: Sequence[Sender]) -> int:
-    """Open every connection, and return the bytes of an answer."""
-    try:
-        for sender in senders:
-            for _ in range(WARM_UP_REQUESTS):
-                status, answer = sender.send()
-                if status != 200:
-                    raise ServingError(f"{url} answers with status {status}: {answer[:200]!r}")
-    except LOST as error:
-        raise ServingError(f"{url} does not answer ({error}). Is the server running?") from error
-    return len(answer)
-
-
-def _visit(
-    pool: ThreadPoolExecutor, senders: Sequence[Sender], seconds: float, samples: _Samples
-) -> None:
-    """Let some clients send requests at the same time."""
-    barrier = threading.Barrier(len(senders))
-
-    def send_until_the_end(sender: Sender) -> tuple[list[int], list[str]]:
-        times, errors = [], []
-        barrier.wait()
-        end = time.perf_counter() + seconds
-        while (before := time.perf_counter_ns()) < end * 1e9:
-            try:
-                status, _ = sender.send()
-            except LOST as error:
-                sender.close()
-                errors.append(f"{type(error).__name__}: {error}")
-                break
-            if status == 200:
-                times.append(time.perf_counter_ns() - before)
-            else:
-                errors.append(f"status {status}")
-        return times, errors
-
-    start = time.perf_counter()
-    for times, errors in pool.map(send_until_the_end, senders):
-        samples.nanoseconds += times
-        samples.errors += errors
-    samples.seconds += time.perf_counter() - start
-
-
-def _result(clients: int, samples: _Samples) -> RequestResult:
-    if not samples.nanoseconds:
-        raise ServingError(f"no request was answered; the first error: {samples.errors[0]}")
+def _result(url: str, clients: int, replies: Sequence[Reply]) -> RequestResult:
+    right = np.array([each.nanoseconds for each in replies if each.status == 200])
+    errors = [f"status {each.status}" for each in replies if each.status != 200]
+    if not right.size:
+        raise ServingError(f"{url} answers with {errors[0]}")
+    # Each client is always waiting for an answer.
+    seconds = sum(each.nanoseconds for each in replies) / 1e9 / clients
     return RequestResult(
-        **asdict(summarize(np.array(samples.nanoseconds))),
+        **asdict(summarize(right)),
         clients=clients,
-        errors=len(samples.errors),
-        first_error=samples.errors[0] if samples.errors else "",
-        requests_per_s=len(samples.nanoseconds) / samples.seconds,
+        errors=len(errors),
+        first_error=errors[0] if errors else "",
+        requests_per_s=right.size / seconds,
     )

@@ -8,17 +8,17 @@ import json
 import math
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, urlsplit
 
 from helpers.serving.errors import ServingError
 from helpers.serving.folders import find_models
-from helpers.serving.lifetime import LIFE_OVER
-from helpers.serving.memory import peak_memory_mib, processes_of_session
+from helpers.serving.lifetime import HOST, LIFE_OVER
 from helpers.workers.process import Worker, WorkerError
 
-HOST = "127.0.0.1"
 POLL_S = 0.05
 STATUS_TIMEOUT_S = 5.0
 
@@ -35,27 +35,19 @@ class Server:
         models: the names that it serves.
     """
 
-    def __init__(
-        self,
-        module: str,
-        request: Mapping[str, Any],
-        models: Sequence[str],
-        life_s: float,
-        ready_timeout_s: float,
-    ) -> None:
-        deadline = time.monotonic() + ready_timeout_s
+    def __init__(self, module: str, request: Mapping[str, Any], models: Iterable[str]) -> None:
+        timeout_s = request["ready_timeout_s"]
+        deadline = time.monotonic() + timeout_s
         self.models = tuple(models)
-        self._life_s = life_s
-        # A short name: sockets of LitServe lie inside, and macOS limits their paths to 104 bytes.
+        self._life_s = request["life_s"]
         self._folder = tempfile.TemporaryDirectory(prefix="serving_", ignore_cleanup_errors=True)
         self._worker = Worker(module, Path(self._folder.name))
         self.process_id = self._worker.process_id
         try:
-            self.port: int = self._worker.ask({**request, "life_s": life_s}, ready_timeout_s)[
-                "port"
-            ]
+            answer = self._worker.ask({**request, "folder": self._folder.name}, timeout_s)
+            self.port: int = answer["port"]
             for model in self.models:
-                self._wait_until_ready(model, deadline, ready_timeout_s)
+                self._wait_until_ready(model, deadline, timeout_s)
         except WorkerError as error:
             self.stop()
             raise ServingError(f"the server did not start: {error}") from error
@@ -64,12 +56,9 @@ class Server:
             raise
 
     def url(self, model: str, version: int | None = None, action: str = ":predict") -> str:
-        """Return the address of a model.
+        """Return the address of a model's version; None stands for the served one.
 
-        Args:
-            model: its name.
-            version: None for the served one.
-            action: what follows the model: ":predict", "/metadata", or "" for its status.
+        The action is what follows it: ":predict", "/metadata", or "" for its status.
 
         Raises:
             ServingError: no such model, or the server has ended; the message says why.
@@ -78,7 +67,7 @@ class Server:
         if model not in self.models:
             raise ServingError(f"no model '{model}' is served; there are: {', '.join(self.models)}")
         middle = "" if version is None else f"/versions/{version}"
-        return f"http://{HOST}:{self.port}/v1/models/{model}{middle}{action}"
+        return f"http://{HOST}:{self.port}/v1/models/{quote(model, safe='')}{middle}{action}"
 
     def check(self) -> None:
         """Raise ServingError when the server has ended, with its reason or the end of its log."""
@@ -93,18 +82,6 @@ class Server:
             )
         raise ServingError(f"the server has ended: {self._worker.failure()}")
 
-    def peak_memory_mib(self) -> float | None:
-        """Return the most memory that the server's processes needed so far; None off Linux.
-
-        Memory that processes share, such as TensorFlow's libraries, is divided among them (PSS), as
-        a container counts it. What a process needed at its peak above now is its own.
-
-        Raises:
-            ServingError: the server has ended.
-        """
-        self.check()
-        return peak_memory_mib(processes_of_session(self.process_id))
-
     def stop(self) -> None:
         """End the server at once. It can be called again."""
         if self._worker is not None:
@@ -114,19 +91,26 @@ class Server:
 
     def _wait_until_ready(self, model: str, deadline: float, timeout_s: float) -> None:
         while True:
-            self.check()
-            versions = read_status(self.port, model)
+            versions = self._read_status(model)
             if any(each["state"] == "AVAILABLE" for each in versions):
                 return
-            errors = [each["status"]["error_message"] for each in versions]
-            if errors and all(errors):
-                raise ServingError(f"model '{model}' cannot be served: {'; '.join(errors)}")
+            if versions and all(each["state"] == "END" for each in versions):
+                errors = "; ".join(each["status"]["error_message"] for each in versions)
+                raise ServingError(f"model '{model}' cannot be served: {errors}")
             if time.monotonic() > deadline:
                 raise ServingError(
                     f"model '{model}' was not ready within {timeout_s:g} s"
                     f"{self._worker.log_tail()}. Give it more time with ready_timeout_s=..."
                 )
             time.sleep(POLL_S)
+
+    def _read_status(self, model: str) -> list[dict[str, Any]]:
+        """Ask for the versions of a model; a server that does not listen yet has none."""
+        connection = http.client.HTTPConnection(HOST, self.port, timeout=STATUS_TIMEOUT_S)
+        with closing(connection), suppress(OSError, http.client.HTTPException):
+            connection.request("GET", urlsplit(self.url(model, action="")).path)
+            return json.loads(connection.getresponse().read()).get("model_version_status", [])
+        return []
 
     def __enter__(self) -> Server:
         return self
@@ -146,19 +130,23 @@ def start_server(
     port: int = 0,
     life_s: float = 600.0,
     ready_timeout_s: float = 120.0,
+    load_timeout_s: float = 60.0,
+    client_timeout_s: float = 30.0,
     poll_s: float = 0.5,
     max_body_bytes: int = 4 * 2**20,
     max_rows: int = 1024,
 ) -> Server:
     """Serve every model of a folder on 127.0.0.1, and wait until all of them answer.
 
-    The server has its own processes; TensorFlow is loaded there and not here.
+    The server has its own processes, one for each version; TensorFlow is loaded there, not here.
 
     Args:
         folder: holds ``NAME/VERSION/``, such as ``digits/1/`` with a SavedModel inside.
         port: 0 takes one that is free.
         life_s: seconds after which the server ends by itself.
         ready_timeout_s: seconds until every model must answer.
+        load_timeout_s: seconds until a version must be loaded; then the next lower one is tried.
+        client_timeout_s: seconds that a client may take to send a request, and to read an answer.
         poll_s: seconds between two looks at the folder for new and removed versions.
         max_body_bytes: of a request; a larger one is refused with status 413.
         max_rows: of a request; likewise.
@@ -168,36 +156,23 @@ def start_server(
             is not installed, or the server ended before it was ready.
         ValueError: an argument out of range.
     """
-    check_range(life_s=life_s, ready_timeout_s=ready_timeout_s, poll_s=poll_s,
-                max_body_bytes=max_body_bytes, max_rows=max_rows)  # fmt: skip
     check_port(port)
+    numbers = check_range(
+        life_s=life_s, ready_timeout_s=ready_timeout_s, load_timeout_s=load_timeout_s,
+        client_timeout_s=client_timeout_s, poll_s=poll_s, max_body_bytes=max_body_bytes,
+        max_rows=max_rows,
+    )  # fmt: skip
     folders = find_models(folder)
-    for package in ("tensorflow", "litserve"):
+    for package in ("tensorflow", "tornado"):
         if importlib.util.find_spec(package) is None:
             raise ServingError(
                 f"the package {package} is not installed in this environment, and the server needs "
                 "it. Install the packages of this series, as the README says."
             )
-    request = {
-        "models": {name: str(path) for name, path in folders.items()},
-        "port": port,
-        "poll_s": poll_s,
-        "max_body_bytes": max_body_bytes,
-        "max_rows": max_rows,
-    }
-    return Server("helpers.serving.process", request, list(folders), life_s, ready_timeout_s)
-
-
-def read_status(port: int, model: str) -> list[dict[str, Any]]:
-    """Ask for the versions of a model; a server that does not listen yet has none."""
-    connection = http.client.HTTPConnection(HOST, port, timeout=STATUS_TIMEOUT_S)
-    try:
-        connection.request("GET", f"/v1/models/{model}")
-        return json.loads(connection.getresponse().read()).get("model_version_status", [])
-    except (OSError, http.client.HTTPException):
-        return []
-    finally:
-        connection.close()
+    models = {name: str(path) for name, path in folders.items()}
+    return Server(
+        "helpers.serving.http_server", {**numbers, "models": models, "port": port}, models
+    )
 
 
 def check_port(port: int) -> None:
@@ -206,8 +181,9 @@ def check_port(port: int) -> None:
         raise ValueError(f"port: expected 0 or a number from 1024 to 65535, got {port!r}")
 
 
-def check_range(**numbers: float) -> None:
-    """Raise ValueError unless every number is above 0 and finite."""
+def check_range(**numbers: float) -> dict[str, float]:
+    """Return the numbers; raise ValueError unless every one is above 0 and finite."""
     for name, value in numbers.items():
         if isinstance(value, bool) or not 0 < value < math.inf:
             raise ValueError(f"{name}: expected a number above 0, got {value!r}")
+    return numbers

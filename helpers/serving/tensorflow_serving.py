@@ -31,19 +31,14 @@ def start_tensorflow_serving(
     `all_addresses` must say that this is meant. To stay on this machine, run it in Docker, which
     can publish the port to 127.0.0.1 only: ``docker run -p 127.0.0.1:8501:8501 ...``.
 
-    Args:
-        folder: holds ``NAME/VERSION/`` for one model.
-        all_addresses: must be True.
-        port: of the REST API; 0 takes one that is free.
-        life_s: seconds after which the server ends by itself.
-        ready_timeout_s: seconds until the model must answer.
+    For `port` (of the REST API), `life_s` and `ready_timeout_s` see `start_server`.
 
     Raises:
         ServingError: the program is not on the PATH, the folder holds no model or several, the port
             is taken, `all_addresses` is not True, or the server ended before it was ready.
         ValueError: an argument out of range.
     """
-    check_range(life_s=life_s, ready_timeout_s=ready_timeout_s)
+    numbers = check_range(life_s=life_s, ready_timeout_s=ready_timeout_s)
     check_port(port)
     if all_addresses is not True:
         raise ServingError(
@@ -64,5 +59,6 @@ def start_tensorflow_serving(
             "configuration file of TensorFlow Serving."
         )
     ((name, path),) = models.items()
-    request = {"program": program, "model": name, "folder": str(path.resolve()), "port": port}
-    return Server("helpers.serving.keeper", request, [name], life_s, ready_timeout_s)
+    command = [program, f"--model_name={name}", f"--model_base_path={path.resolve()}",
+               "--file_system_poll_wait_seconds=1"]  # fmt: skip
+    return Server("helpers.serving.keeper", {**numbers, "command": command, "port": port}, [name])

@@ -1,119 +1,173 @@
-"""Which version of a model answers: new ones are loaded, the old one goes when it is idle."""
+"""Which version of a model answers. Each is loaded, and answers, in a process of its own."""
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+import asyncio
+import os
+import signal
+import tempfile
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 from helpers.serving.errors import RequestError
-from helpers.serving.folders import version_folders
+from helpers.serving.folders import fingerprint, version_folders
+from helpers.workers.process import Worker, WorkerError
 
-Endpoint = TypeVar("Endpoint")
-Load = Callable[[Path], Endpoint]
-Fingerprint = tuple[tuple[str, int, int], ...]
-
-
-@dataclass
-class _Version(Generic[Endpoint]):
-    """One version: TensorFlow Serving's words for its state, and who is using it."""
-
-    state: str = "LOADING"
-    error: str = ""
-    endpoint: Endpoint | None = None
-    requests: int = 0
-    fingerprint: Fingerprint = ()
+ANSWER_S = 60.0
+"""A version that computes longer is ended: it would keep all other requests waiting."""
 
 
-class ServedModel(Generic[Endpoint]):
-    """One model name with its folder of versions. One thread polls, many threads answer.
+class Version:
+    """One version of a model, and the process that answers for it.
+
+    Attributes:
+        state: in TensorFlow Serving's words: LOADING, AVAILABLE, UNLOADING or END.
+        error: why it ended, or "".
+        may_return: it may be loaded again although its folder is as it was.
+        fingerprint: of its folder.
+        signatures: its inputs and outputs, as in TensorFlow Serving's metadata.
+    """
+
+    def __init__(self, path: Path, error: str = "") -> None:
+        self.state = "LOADING"
+        self.error = error
+        self.may_return = False
+        self.fingerprint = fingerprint(path)
+        self.signatures: dict[str, Any] = {}
+        self._requests = 0
+        self._turn = asyncio.Lock()
+        self._files = tempfile.TemporaryDirectory(prefix="version_", ignore_cleanup_errors=True)
+        # Here and not in a thread: Linux ends the process when the thread that started it ends.
+        self._worker = Worker("helpers.serving.version_process", Path(self._files.name))
+
+    async def ask(self, request: Mapping[str, Any], timeout_s: float) -> dict[str, Any]:
+        """Send a request to the process when it has answered the others.
+
+        Raises:
+            WorkerError: it cannot be loaded, has ended, or gave no answer in time.
+        """
+        self._requests += 1
+        try:
+            async with self._turn:
+                return await asyncio.to_thread(self._worker.ask, request, timeout_s)
+        except (WorkerError, OSError, ValueError) as error:
+            self.end(str(error))
+            raise WorkerError(self.error) from error
+        finally:
+            self._requests -= 1
+            self.end_when_idle()
+
+    def check(self) -> None:
+        """Notice a process that has ended without being asked."""
+        if self.state == "AVAILABLE" and self._worker.exit_code is not None:
+            self.end(str(self._worker.failure()))
+
+    def end(self, error: str = "", *, may_return: bool = False) -> None:
+        """End the process. What it was asked gets no answer."""
+        if self.state != "END":
+            self.may_return = may_return or self.state == "AVAILABLE"
+            self.state, self.error = "END", error
+            if self._worker.exit_code is None:
+                with suppress(ProcessLookupError, PermissionError):  # it has ended since
+                    os.killpg(self._worker.process_id, signal.SIGKILL)
+            self.end_when_idle()
+
+    def end_when_idle(self) -> None:
+        """Go on with the end of a version when its last request is answered."""
+        if self.state == "UNLOADING" and not self._requests:
+            self.end()
+        elif self.state == "END" and not self._requests:
+            self._worker.close()
+            self._files.cleanup()
+
+
+class ServedModel:
+    """One model name with its folder of versions.
 
     Rules, as in TensorFlow Serving: the highest number is served; a new version is loaded and
     warmed up before it takes over; the old one is let go when its last request is answered. When
     the folder of the served version disappears, the highest one that is left takes over. A version
     that cannot be loaded is reported in the status, and what was served stays. When no version is
-    left, the one in memory stays too.
+    left, the one in memory stays too. One whose process ends while it serves is loaded again.
 
     Args:
-        name: of the model, as in its address.
+        name: of the model.
         folder: with one subfolder for each version, named by a number.
-        load: gives the endpoint of a version's folder, warmed up.
+        load_s: seconds until a version must be loaded and warmed up.
+        max_rows: of a request.
     """
 
-    def __init__(self, name: str, folder: Path, load: Load[Endpoint]) -> None:
-        self.name = name
-        self._folder = folder
-        self._load = load
-        self._lock = threading.Lock()
-        self._versions: dict[int, _Version[Endpoint]] = {}
-        self._serving: int | None = None
+    def __init__(self, name: str, folder: Path, load_s: float, max_rows: int) -> None:
+        self._name, self._folder = name, folder
+        self._load_s, self._max_rows = load_s, max_rows
+        self._versions: dict[int, Version] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
 
     def poll(self) -> None:
-        """Compare the folder with what is served, and load what should be served."""
-        for number, path in version_folders(self._folder).items():
-            if number == self._serving:
-                return
-            fingerprint = _fingerprint(path)
-            known = self._versions.get(number)
-            if known and known.error and known.fingerprint == fingerprint:
-                continue  # damaged, and not changed since
-            if self._try_to_load(number, path, fingerprint):
-                return
+        """Compare the folder with what is served, and begin to load what should be served."""
+        paths = version_folders(self._folder)
+        wanted = next((key for key in paths if self._may_serve(key, paths[key])), None)
+        for key, version in self._versions.items():
+            version.check()
+            if version.state == "LOADING" and key != wanted:
+                version.end("it was not ready when another one was wanted", may_return=True)
+        known = self._versions.get(wanted)
+        if wanted is None or (known and known.state in ("LOADING", "AVAILABLE")):
+            return
+        version = self._versions[wanted] = Version(paths[wanted], known.error if known else "")
+        task = asyncio.create_task(self._load(version, paths[wanted]))
+        self._tasks.add(task)  # asyncio itself does not keep it alive
+        task.add_done_callback(self._tasks.discard)
 
-    def _try_to_load(self, number: int, path: Path, fingerprint: Fingerprint) -> bool:
-        version = _Version[Endpoint](fingerprint=fingerprint)
-        with self._lock:
-            self._versions[number] = version
+    def _may_serve(self, number: int, path: Path) -> bool:
+        known = self._versions.get(number)
+        failed = known and known.state == "END" and known.error and not known.may_return
+        return not failed or fingerprint(path) != known.fingerprint
+
+    async def _load(self, version: Version, path: Path) -> None:
+        request = {"folder": str(path), "max_rows": self._max_rows}
         try:
-            endpoint = self._load(path)
-        except Exception as error:  # whatever a damaged model raises goes to the status
-            with self._lock:
-                version.state, version.error = "END", " ".join(str(error).split())
-            return False
-        with self._lock:
-            version.endpoint, version.state = endpoint, "AVAILABLE"
-            old, self._serving = self._serving, number
-            if old is not None:
-                self._versions[old].state = "UNLOADING"
-                self._let_go(self._versions[old])
-        return True
+            version.signatures = (await version.ask(request, self._load_s))["signatures"]
+        except WorkerError:
+            self.poll()  # for the next lower one
+            return
+        served = [each for each in self._versions.values() if each.state == "AVAILABLE"]
+        version.state, version.error = "AVAILABLE", ""
+        for old in served:
+            old.state = "UNLOADING"
+            old.end_when_idle()
 
-    @contextmanager
-    def use(self, number: int | None = None) -> Iterator[Endpoint]:
-        """Hold on to a version while a request is answered; None takes the served one.
+    def find(self, number: int | None = None) -> tuple[int, Version]:
+        """Return the version that answers; None takes whichever it is.
 
         Raises:
-            RequestError: 404 for a version that is not served, 503 before the first is loaded.
+            RequestError: 404 for a version that is not served, 503 while none is.
         """
-        with self._lock:
-            wanted = self._serving if number is None else number
-            version = self._versions.get(wanted) if wanted is not None else None
-            if version is None or version.state != "AVAILABLE":
-                raise self._not_served(number)
-            version.requests += 1
-        try:
-            yield version.endpoint
-        finally:
-            with self._lock:
-                version.requests -= 1
-                self._let_go(version)
-
-    def _let_go(self, version: _Version[Endpoint]) -> None:
-        if version.state == "UNLOADING" and version.requests == 0:
-            version.endpoint, version.state = None, "END"
-
-    def _not_served(self, number: int | None) -> RequestError:
-        if self._serving is None:
-            errors = [f"version {key}: {each.error}" for key, each in self._versions.items()
-                      if each.error]  # fmt: skip
+        versions = self._versions.items()
+        served = next((each for each in versions if each[1].state == "AVAILABLE"), None)
+        if served is None:
+            errors = [f"version {key}: {each.error}" for key, each in versions if each.error]
             reason = "; ".join(errors) or "it is being loaded"
-            return RequestError(f"model '{self.name}' is not ready: {reason}", 503)
-        return RequestError(
-            f"model '{self.name}' has no version {number}; it serves version {self._serving}", 404
-        )
+            raise RequestError(f"model '{self._name}' is not ready: {reason}", 503)
+        if number not in (None, served[0]):
+            message = f"has no version {number}; it serves version {served[0]}"
+            raise RequestError(f"model '{self._name}' {message}", 404)
+        return served
+
+    async def predict(self, number: int | None, body: bytes) -> tuple[int, str]:
+        """Answer a request: the status of HTTP, and a body in JSON.
+
+        Raises:
+            RequestError: see `find`; 503, the version has ended meanwhile.
+        """
+        key, version = self.find(number)
+        try:
+            reply = await version.ask({"body": body.decode("latin-1")}, ANSWER_S)
+        except WorkerError as error:
+            raise RequestError(f"version {key} has ended: {error}", 503) from error
+        return reply["status"], reply["content"]
 
     def status(self, number: int | None = None) -> dict[str, Any]:
         """Describe all versions seen so far, or one, as TensorFlow Serving does.
@@ -121,34 +175,24 @@ class ServedModel(Generic[Endpoint]):
         Raises:
             RequestError: 404 for a version that was never seen.
         """
-        with self._lock:
-            known = {key: (each.state, each.error) for key, each in self._versions.items()}
-        if number is not None:
-            if number not in known:
-                raise RequestError(f"model '{self.name}' has no version {number}", 404)
-            known = {number: known[number]}
+        known = sorted(self._versions.items(), reverse=True)
+        described = [
+            {"version": str(key), "state": each.state, "status": _status(each.error)}
+            for key, each in known
+            if number in (None, key)
+        ]
+        if number is not None and not described:
+            raise RequestError(f"model '{self._name}' has no version {number}", 404)
+        return {"model_version_status": described}
+
+    def metadata(self, number: int | None = None) -> dict[str, Any]:
+        """Describe the served version, as TensorFlow Serving does; see `find` for the errors."""
+        key, version = self.find(number)
         return {
-            "model_version_status": [
-                {
-                    "version": str(key),
-                    "state": state,
-                    "status": {
-                        "error_code": "UNKNOWN" if error else "OK",
-                        "error_message": error,
-                    },
-                }
-                for key, (state, error) in sorted(known.items(), reverse=True)
-            ]
+            "model_spec": {"name": self._name, "signature_name": "", "version": str(key)},
+            "metadata": {"signature_def": {"signature_def": version.signatures}},
         }
 
 
-def _fingerprint(folder: Path) -> Fingerprint:
-    """Tell whether a folder has changed: names, sizes and times of its files."""
-    files = []
-    for path in sorted(folder.rglob("*")):
-        try:
-            found = path.stat()
-        except FileNotFoundError:  # removed since it was listed
-            continue
-        files.append((str(path.relative_to(folder)), found.st_size, found.st_mtime_ns))
-    return tuple(files)
+def _status(error: str) -> dict[str, str]:
+    return {"error_code": "UNKNOWN" if error else "OK", "error_message": error}

@@ -13,29 +13,52 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from google.protobuf.message import DecodeError
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format
+from google.protobuf.message import DecodeError, Message
 
 from helpers.artifacts import ArtifactError, identify
-from helpers.serving.prediction_log import new_prediction_log
 
 WARMUP_FILE = Path("assets.extra", "tf_serving_warmup_requests")
 MAX_REQUESTS = 1000
 """TensorFlow Serving refuses to load a model with more."""
+MESSAGES = """
+name: "prediction_log.proto" package: "tensorflow.serving" syntax: "proto3"
+message_type { name: "ModelSpec" field { name: "name" number: 1 type: TYPE_STRING }
+  field { name: "signature_name" number: 3 type: TYPE_STRING } }
+message_type { name: "PredictRequest"
+  field { name: "model_spec" number: 1 type_name: "ModelSpec" }
+  field { name: "inputs" number: 2 type_name: "InputsEntry" label: LABEL_REPEATED }
+  nested_type { name: "InputsEntry" options { map_entry: true }
+    field { name: "key" number: 1 type: TYPE_STRING }
+    field { name: "value" number: 2 type: TYPE_BYTES } } }
+message_type { name: "PredictLog" field { name: "request" number: 1 type_name: "PredictRequest" } }
+message_type { name: "PredictionLog"
+  field { name: "predict_log" number: 6 type_name: "PredictLog" } }
+"""
+"""The messages of ``tensorflow_serving/apis`` that a warm-up file is made of.
+
+The package tensorflow-serving-api has them too, but it installs the full ``tensorflow`` beside
+``tensorflow-cpu``. A message inside a message is written like bytes, so the ``TensorProto``
+messages in ``inputs`` are declared as bytes, which TensorFlow reads and writes. Fields that are not
+declared, such as ``PredictLog.response``, are kept and ignored.
+"""
 
 
 @dataclass(frozen=True)
 class WarmupRequest:
-    """One request of a warm-up file.
-
-    Attributes:
-        model_name: that the request is for.
-        signature_name: the function to call.
-        inputs: arrays by input name.
-    """
+    """One request of a warm-up file; its inputs are arrays by name."""
 
     model_name: str
     signature_name: str
     inputs: dict[str, np.ndarray]
+
+
+def new_prediction_log() -> Message:
+    """Return an empty ``PredictionLog``, of a pool that never meets tensorflow-serving-api's."""
+    pool = descriptor_pool.DescriptorPool()
+    pool.Add(text_format.Parse(MESSAGES, descriptor_pb2.FileDescriptorProto()))
+    found = pool.FindMessageTypeByName("tensorflow.serving.PredictionLog")
+    return message_factory.GetMessageClass(found)()
 
 
 def write_warmup_requests(
@@ -45,18 +68,14 @@ def write_warmup_requests(
     model_name: str,
     signature_name: str = "serving_default",
 ) -> Path:
-    """Write requests that are like the real ones into a version's folder.
+    """Write requests that are like the real ones into a version's folder, and return the path.
 
     Write the file before the version is put where a server looks for it.
 
     Args:
         version_folder: a SavedModel folder.
         requests: for each one, the arrays by input name, with the batch axis.
-        model_name: under which the version is served.
-        signature_name: the function to call.
-
-    Returns:
-        The path of the file.
+        model_name, signature_name: under which the version is served, and what to call.
 
     Raises:
         ArtifactError: the folder is no SavedModel.
@@ -74,21 +93,19 @@ def write_warmup_requests(
     path = folder / WARMUP_FILE
     if path.exists():
         raise FileExistsError(f"{path} is there already. Delete it first.")
-    records = []
-    for request in requests:
+    logs = [new_prediction_log() for _ in requests]
+    for log, request in zip(logs, requests, strict=True):
         if not isinstance(request, Mapping) or not request:
             raise ValueError(f"requests: expected arrays by input name, got {request!r}")
-        log = new_prediction_log()
         message = log.predict_log.request
         message.model_spec.name = model_name
         message.model_spec.signature_name = signature_name
         for name, array in request.items():
             message.inputs[name] = tf.make_tensor_proto(array).SerializeToString()
-        records.append(log.SerializeToString())
     path.parent.mkdir(exist_ok=True)
     with tf.io.TFRecordWriter(str(path)) as writer:
-        for record in records:
-            writer.write(record)
+        for log in logs:
+            writer.write(log.SerializeToString())
     return path
 
 
@@ -104,13 +121,10 @@ def read_warmup_requests(version_folder: str | Path) -> tuple[WarmupRequest, ...
     import tensorflow as tf
 
     try:
-        records = [record.numpy() for record in tf.data.TFRecordDataset(str(path))]
-        return tuple(_parse(record) for record in records)
+        return tuple(_parse(each.numpy()) for each in tf.data.TFRecordDataset(str(path)))
     except (tf.errors.DataLossError, DecodeError, TypeError, ValueError) as error:
-        reason = " ".join(str(error).split())
-        raise ArtifactError(
-            path, f"it is no file of predict requests ({reason})", "Delete it, or write it again."
-        ) from error
+        finding = f"it is no file of predict requests ({' '.join(str(error).split())})"
+        raise ArtifactError(path, finding, "Delete it, or write it again.") from error
 
 
 def _parse(record: bytes) -> WarmupRequest:
@@ -122,9 +136,6 @@ def _parse(record: bytes) -> WarmupRequest:
     if not log.HasField("predict_log"):
         raise ValueError("a record without predict_log")
     message = log.predict_log.request
-    inputs = {
-        name: tf.make_ndarray(TensorProto.FromString(content))
-        for name, content in sorted(message.inputs.items())
-    }
-    specification = message.model_spec
-    return WarmupRequest(specification.name, specification.signature_name, inputs)
+    protos = {name: TensorProto.FromString(each) for name, each in sorted(message.inputs.items())}
+    inputs = {name: tf.make_ndarray(proto) for name, proto in protos.items()}
+    return WarmupRequest(message.model_spec.name, message.model_spec.signature_name, inputs)

@@ -1,33 +1,30 @@
-"""Clients that go on asking while something happens to a server, such as a rollout."""
+"""Clients of a server that go on asking, for instance while a new version is rolled out."""
 
 from __future__ import annotations
 
+import http.client
 import json
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import urlsplit
 
 from helpers.serving.errors import ServingError
-from helpers.serving.sender import LOST, Sender
 
 POLL_S = 0.05
 
 
 @dataclass(frozen=True)
 class Reply:
-    """What a client got.
-
-    Attributes:
-        status: of HTTP.
-        content: of the body's JSON.
-    """
+    """What a client got: the status of HTTP and the body's JSON; its time, and its bytes."""
 
     status: int
     content: Any
+    nanoseconds: int = field(default=0, compare=False)
+    answer_bytes: int = field(default=0, compare=False)
 
 
 class AskingClients:
@@ -39,11 +36,12 @@ class AskingClients:
     Args:
         url: such as ``server.url("digits")``.
         payload: the content of the request, encoded as JSON once.
-        clients: how many, each a thread with its own open connection.
+        clients: how many, each a thread with a connection that stays open.
         timeout_s: seconds until a request counts as lost.
 
     Attributes:
         replies: for each client what it got so far, in order.
+        payload_bytes: of the body of each request.
 
     Raises:
         ServingError: where the ``with`` begins or ends: a client got no answer.
@@ -55,11 +53,16 @@ class AskingClients:
     ) -> None:
         if isinstance(clients, bool) or not isinstance(clients, int) or clients < 1:
             raise ValueError(f"clients: expected a whole number from 1 on, got {clients!r}")
-        body = json.dumps(payload).encode()
-        self._url = url
-        self._senders = [Sender(url, body, timeout_s) for _ in range(clients)]
+        parts = urlsplit(url)
+        if parts.scheme != "http" or not parts.hostname:
+            raise ValueError(f"url: expected http://HOST:PORT/..., got {url!r}")
+        self._url, self._path = url, parts.path
+        self._address = parts.hostname, parts.port
+        self._timeout_s = timeout_s
+        self._body = json.dumps(payload).encode()
+        self.payload_bytes = len(self._body)
         self._stop = threading.Event()
-        self.replies: list[list[Reply]] = [[] for _ in self._senders]
+        self.replies: list[list[Reply]] = [[] for _ in range(clients)]
 
     def wait_until(self, condition: Callable[[], bool], timeout_s: float = 60.0) -> None:
         """Wait until a condition holds, and until each client has sent a request after that.
@@ -83,34 +86,34 @@ class AskingClients:
             raise ServingError(late)
         time.sleep(POLL_S)
 
-    def _keep_asking(self, sender: Sender, mine: list[Reply]) -> None:
-        with closing(sender):
+    def _keep_asking(self, mine: list[Reply]) -> None:
+        connection = http.client.HTTPConnection(*self._address, timeout=self._timeout_s)
+        try:
             while not self._stop.is_set():
-                try:
-                    status, body = sender.send()
-                    mine.append(Reply(status, json.loads(body)))
-                except (*LOST, ValueError) as error:
-                    raise ServingError(f"{self._url} gave no answer in JSON ({error})") from error
+                start = time.perf_counter_ns()
+                headers = {"Content-Type": "application/json"}
+                connection.request("POST", self._path, self._body, headers)
+                response = connection.getresponse()
+                body = response.read()
+                took = time.perf_counter_ns() - start
+                mine.append(Reply(response.status, json.loads(body), took, len(body)))
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            raise ServingError(f"{self._url} gave no answer in JSON ({error})") from error
+        finally:
+            connection.close()
 
     def __enter__(self) -> AskingClients:
-        self._pool = ThreadPoolExecutor(len(self._senders))
-        self._tasks = [
-            self._pool.submit(self._keep_asking, sender, mine)
-            for sender, mine in zip(self._senders, self.replies, strict=True)
-        ]
+        self._pool = ThreadPoolExecutor(len(self.replies))
+        self._tasks = [self._pool.submit(self._keep_asking, mine) for mine in self.replies]
         try:
             self.wait_until(lambda: True)
         except BaseException:  # an interrupt too must not leave them asking
-            self._end()
+            self.__exit__(BaseException)
             raise
         return self
 
     def __exit__(self, kind: object, *_: object) -> None:
-        self._end()
-        if kind is None:
-            for task in self._tasks:
-                task.result()
-
-    def _end(self) -> None:
         self._stop.set()
         self._pool.shutdown()
+        for task in self._tasks if kind is None else ():
+            task.result()
