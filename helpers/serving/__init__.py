@@ -16,6 +16,7 @@ format, and `start_tensorflow_serving` runs the real program where it is install
 
 from helpers.serving.asking import AskingClients, Reply
 from helpers.serving.errors import ServingError
+from helpers.serving.fault_report import FaultPhase, FaultReport, Second
 from helpers.serving.measure import measure_requests
 from helpers.serving.report import RequestReport, RequestResult
 from helpers.serving.server import Server, start_server
@@ -24,9 +25,12 @@ from helpers.serving.warmup import WarmupRequest, read_warmup_requests, write_wa
 
 __all__ = [
     "AskingClients",
+    "FaultPhase",
+    "FaultReport",
     "Reply",
     "RequestReport",
     "RequestResult",
+    "Second",
     "Server",
     "ServingError",
     "WarmupRequest",
