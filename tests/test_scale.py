@@ -25,9 +25,16 @@ import nbformat
 import numpy as np
 import pytest
 
-from helpers.plots import plot_faults
+from helpers.plots import plot_faults, plot_request_scaling
 from helpers.plots.style import to_png
-from helpers.serving import FaultPhase, FaultReport, Second
+from helpers.serving import (
+    FaultPhase,
+    FaultReport,
+    RequestReport,
+    RequestResult,
+    Second,
+    stored_fault_report,
+)
 from helpers.serving.ports import free_port
 from tools.scale import __main__, demands, supervisor
 from tools.scale.load import PLAIN, RETRIED, Answer, Load, Questions, percentile_ms
@@ -138,6 +145,26 @@ def test_the_figure_shows_each_event_and_changes_with_the_losses(report: FaultRe
     without = dataclasses.replace(report, seconds=(Second(3, 90, 0, 0, 3), *report.seconds[1:]))
     assert to_png(plot_faults(without)) != to_png(plot_faults(report))
     assert to_png(plot_faults(report)) == to_png(plot_faults(report))
+
+
+def test_lesson_2_shows_a_run_that_kept_its_promises() -> None:
+    stored = stored_fault_report()
+    assert broken(stored) == []
+    assert {phase.client for phase in stored.phases} == {PLAIN, RETRIED}
+    assert all(re.search(r"\d", text) for text in (stored.machine, stored.engine, stored.date))
+
+
+def test_the_knee_is_drawn_with_each_number_of_clients() -> None:
+    def result(clients: int, p50_us: float) -> RequestResult:
+        return RequestResult(
+            calls=100, p50_us=p50_us, iqr_us=1.0, p90_us=None, p95_us=None, p99_us=None,
+            clients=clients, errors=0, first_error="", requests_per_s=50.0 * clients,
+        )  # fmt: skip
+
+    report = RequestReport((result(1, 900.0), result(8, 5000.0)), 10, 10, 1.0, 1.0)
+    together, waits = plot_request_scaling(report).axes
+    assert together.lines[0].get_xydata().tolist() == [[1, 50], [8, 400]]
+    assert waits.lines[0].get_xydata().tolist() == [[1, 0.9], [8, 5.0]]
 
 
 def answer(end_s: float, error: str = "", **changed: object) -> Answer:

@@ -44,6 +44,33 @@ def plot_request_latency(report: RequestReport, in_process: Summary) -> Figure:
         return figure
 
 
+def plot_request_scaling(report: RequestReport) -> Figure:
+    """Draw what more clients at a time bring, answers a second, and what each of them waits.
+
+    Args:
+        report: of `measure_requests` with several numbers of clients.
+    """
+    clients = [result.clients for result in report.results]
+    together = [each.requests_per_s for each in report.results]
+    waits = [each.p50_us / 1e3 for each in report.results]
+    panels = {
+        "answers / s, all clients": (together, BLUE, "o"),
+        "median wait of a client (ms)": (waits, ORANGE, "s"),
+    }
+    with styled():
+        figure = new_figure(7.5, 2.8)
+        for axes, (label, (values, color, marker)) in zip(
+            figure.subplots(1, 2), panels.items(), strict=True
+        ):
+            axes.plot(clients, values, color=color, marker=marker)
+            axes.set_xscale("log", base=2)
+            axes.set_xticks(clients, [str(number) for number in clients])
+            axes.set_ylim(0, 1.1 * max(values))
+            axes.set_xlabel("clients at a time")
+            axes.set_title(label)
+        return figure
+
+
 def plot_faults(report: FaultReport) -> Figure:
     """Draw a run of ``make scale``: answers a second, below them what failed, and the replicas.
 
@@ -86,7 +113,7 @@ def _draw_steps(axes: Axes, report: FaultReport, name: str, color: str) -> None:
         if value is not None:
             at.append(second.at_s)
             values.append(value)
-    axes.step(at, values, where="mid", color=color)
+    axes.step(at, values, where="post", color=color)
 
 
 def _draw_failures(axes: Axes, report: FaultReport) -> None:

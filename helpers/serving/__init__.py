@@ -16,7 +16,7 @@ format, and `start_tensorflow_serving` runs the real program where it is install
 
 from helpers.serving.asking import AskingClients, Reply
 from helpers.serving.errors import ServingError
-from helpers.serving.fault_report import FaultPhase, FaultReport, Second
+from helpers.serving.fault_report import FaultPhase, FaultReport, Second, stored_fault_report
 from helpers.serving.measure import measure_requests
 from helpers.serving.report import RequestReport, RequestResult
 from helpers.serving.server import Server, start_server
@@ -38,5 +38,6 @@ __all__ = [
     "read_warmup_requests",
     "start_server",
     "start_tensorflow_serving",
+    "stored_fault_report",
     "write_warmup_requests",
 ]

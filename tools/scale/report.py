@@ -20,12 +20,12 @@ from helpers.plots.serving import plot_faults
 from helpers.plots.style import save
 from helpers.serving.fault_report import FaultPhase, FaultReport, Second
 from tools.scale.load import Answer, percentile_ms
+from tools.scale.supervisor import FIGURE, REPORT
 from tools.scale.verdict import check_promises
 
 if TYPE_CHECKING:
     from tools.scale.story import Phase, Story
 
-REPORT, FIGURE = "scale.json", "scale.png"
 P50_NEEDED, P99_NEEDED = 1, 662
 ENGINE_PACKAGES = ("ray", "onnxruntime", "distributed")
 

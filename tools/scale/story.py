@@ -28,6 +28,7 @@ URL = f"http://127.0.0.1:{PORTS['the model']}/v1/models/{APPLICATION}:predict"
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = Path(SHARED_MEMORY)
 MODULE_TIMEOUT_S = 120
+CLIENTS_AT_A_TIME = 8
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,7 @@ class Story:
 
     def _tell_of_faults(self, cluster: Cluster, questions: Questions, client: str) -> None:
         """Update and kill, while clients of one kind ask."""
-        with Load(URL, questions, client) as load:
+        with Load(URL, questions, client, clients=CLIENTS_AT_A_TIME) as load:
             self.loads.append(load)
             with self._phase("nothing happens", client):
                 time.sleep(2 if self.short else 6)

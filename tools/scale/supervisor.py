@@ -15,6 +15,8 @@ from types import FrameType
 from tools.scale.namespaces import isolated
 
 MARK = "TOOLS_SCALE_RUN"
+REPORT, FIGURE = "scale.json", "scale.png"
+"""The files that a run leaves in its output folder."""
 GONE_TIMEOUT_S = 10.0
 
 

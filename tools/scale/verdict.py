@@ -41,37 +41,23 @@ def check_promises(
         machine_network: the namespace of the machine itself.
     """
     retried, plain = report.total(RETRIED), report.total(PLAIN)
-    wrong = retried["wrong"] + plain["wrong"]
-    steady = [phase for phase in report.phases if phase.hosts]
-    hosts = {host for phase in steady for host in phase.hosts}
+    wrong, requests = (retried[name] + plain[name] for name in ("wrong", "requests"))
+    hosts = sorted({host for phase in report.phases for host in phase.hosts})
     outside = networks.get(machine_network, 0)
     inside = sum(networks.values()) - outside
-    scored = report.scored
-    return [
-        Promise(
-            "with a client that retries, no request is lost",
-            retried["lost"] == 0 and retried["requests"] > 0,
-            f"{retried['lost']:,} of {retried['requests']:,}",
-        ),
-        Promise(
-            "every answer is the model's own",
-            wrong == 0 and retried["requests"] > 0,
-            f"{wrong:,} wrong of {retried['requests'] + plain['requests']:,}",
-        ),
-        Promise("both hosts answer", len(hosts) == 2, ", ".join(sorted(hosts)) or "none"),
-        Promise(
-            "no process of the run can be reached from outside",
-            outside == 0 and inside > 0,
-            f"{counted(inside, 'process')} inside the two hosts, {outside} outside",
-        ),
-        Promise(
-            "offline scoring loses no block and changes none, with a worker killed",
-            scored["lost"] == scored["wrong"] == 0 and scored["killed"] >= 1,
-            f"{scored['lost']:g} lost and {scored['wrong']:g} wrong of {scored['blocks']:g}",
-        ),
-        Promise(
-            "at most 3 GB of memory",
-            report.peak_memory_mib <= MEMORY_LIMIT_MIB,
-            f"{report.peak_memory_mib / 1024:.2f} GiB",
-        ),
-    ]
+    scored, memory_mib = report.scored, report.peak_memory_mib
+    unharmed = scored["lost"] == scored["wrong"] == 0 and scored["killed"] >= 1
+    rows = [
+        ("with a client that retries, no request is lost",
+         retried["lost"] == 0 and retried["requests"] > 0,
+         f"{retried['lost']:,} of {retried['requests']:,}"),
+        ("every answer is the model's own", wrong == 0 and requests > 0,
+         f"{wrong:,} wrong of {requests:,}"),
+        ("both hosts answer", len(hosts) == 2, ", ".join(hosts) or "none"),
+        ("no process of the run can be reached from outside", outside == 0 and inside > 0,
+         f"{counted(inside, 'process')} inside the two hosts, {outside} outside"),
+        ("offline scoring loses no block and changes none, with a worker killed", unharmed,
+         f"{scored['lost']:g} lost and {scored['wrong']:g} wrong of {scored['blocks']:g}"),
+        ("at most 3 GB of memory", memory_mib <= MEMORY_LIMIT_MIB, f"{memory_mib / 1024:.2f} GiB"),
+    ]  # fmt: skip
+    return [Promise(*row) for row in rows]
