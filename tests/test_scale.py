@@ -134,6 +134,7 @@ def test_the_table_says_what_was_lost_and_where_it_was_measured(report: FaultRep
     frame = report.to_frame()
     assert frame["lost"].tolist() == [2, 0]
     assert frame["retried"].tolist() == [2, 2]
+    assert frame["by_host"].tolist() == ["60 + 40", "60 + 40"]
     for text in (repr(report), report._repr_html_()):
         assert all(each in text for each in ["2026-11-26", "2 processors", "ray 2.60.0"])
 
@@ -287,11 +288,11 @@ def test_an_answer_is_compared_within_a_tolerance(questions: Questions) -> None:
 
 
 def test_the_client_is_the_one_of_lesson_2() -> None:
-    """The cell's function and its client stand in the story, word by word."""
+    """The cell's function and its client are the ones that ask the engine, word by word."""
     lesson = nbformat.read(ROOT / "notebooks" / "02_tensorflow_graph.ipynb", 4)
     (cell,) = [each.source for each in lesson.cells if "def ask(url, images)" in each.source]
-    story = (SCALE / "story.py").read_text()
-    told = {ast.dump(node) for node in ast.walk(ast.parse(story))}
+    contract = (SCALE / "contract.py").read_text()
+    told = {ast.dump(node) for node in ast.walk(ast.parse(contract))}
     wanted = [node for node in ast.parse(cell).body if not isinstance(node, ast.Import)]
     assert len(wanted) == 2
     assert all(ast.dump(node) in told for node in wanted)

@@ -95,6 +95,11 @@ class FaultReport:
     date: str
     run_s: float
 
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """The addresses of all hosts that answered."""
+        return tuple(sorted({host for phase in self.phases for host in phase.hosts}))
+
     def total(self, client: str) -> dict[str, int]:
         """Add up requests, lost, wrong and retried for one kind of client."""
         mine = [phase for phase in self.phases if phase.client == client]
@@ -103,9 +108,13 @@ class FaultReport:
 
     def to_frame(self) -> pd.DataFrame:
         """Return one row for each phase."""
-        columns = ["client", "name", "requests", "lost", "retried", "wrong", "p50_ms", "p99_ms",
-                   "disturbed_s", "whole_s"]  # fmt: skip
+        columns = ["client", "name", "requests", "lost", "retried", "wrong", "by_host", "p50_ms",
+                   "p99_ms", "disturbed_s", "whole_s"]  # fmt: skip
         rows = pd.DataFrame([asdict(phase) for phase in self.phases])
+        rows["by_host"] = [
+            " + ".join(str(phase.hosts.get(host, 0)) for host in self.hosts)
+            for phase in self.phases
+        ]
         floats = dict.fromkeys(["p50_ms", "p99_ms", "disturbed_s", "whole_s"], float)
         return rows[columns].rename(columns={"name": "what happened"}).astype(floats)
 
@@ -139,7 +148,8 @@ class FaultReport:
             f"Measured on {self.date} in {self.run_s:.0f} s with {self.engine} on {self.machine}; "
             f"at most {self.peak_memory_mib / 1024:.1f} GiB of memory.",
             "lost: no answer of status 200 in the end. retried: sent more than once. wrong: not "
-            "the model's answer.",
+            "the model's answer. by_host: answers of "
+            f"{' and '.join(self.hosts) or 'no host'}.",
             "disturbed_s: seconds from the event to the last request that it touched. whole_s: "
             "seconds until all replicas ran again.",
         ]

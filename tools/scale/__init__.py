@@ -19,9 +19,13 @@ module                  its job
 `model_files`           train, export and convert the model of lesson 2, in two versions
 `cluster`               start and end Ray on the hosts, deploy, ask for its state
 `app`                   the model as a Ray Serve application, with lesson 2's contract
+`contract`              lesson 2's own requests, right and wrong, answered as there
 `load`                  clients that ask without a pause, with and without retry
 `scoring`               the test set many times through Dask, with a worker killed
+`watch`                 the memory and the networks of all processes, during the run
+`report`                from what the clients noted to the table and the figure
 `verdict`               which promises hold
+`manifests`             both files of ``deploy/`` against the schemas of Ray Serve and KServe
 ======================  ==============================================================
 
 The result, a `helpers.serving.FaultReport`, and its figure live in the package, because lesson 2

@@ -42,7 +42,7 @@ def check_promises(
     """
     retried, plain = report.total(RETRIED), report.total(PLAIN)
     wrong, requests = (retried[name] + plain[name] for name in ("wrong", "requests"))
-    hosts = sorted({host for phase in report.phases for host in phase.hosts})
+    hosts = report.hosts
     outside = networks.get(machine_network, 0)
     inside = sum(networks.values()) - outside
     scored, memory_mib = report.scored, report.peak_memory_mib
