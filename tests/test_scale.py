@@ -407,7 +407,11 @@ def of_this_test(name: str) -> list[int]:
 def test_nothing_is_left_after_an_interrupt(number: signal.Signals) -> None:
     name = f"{os.getpid()}-{number}"
     command = [sys.executable, "-c", RUN_SLEEP, os.environ["PATH"], name]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+    # In the background of a shell, SIGINT is ignored; the program must not take that over.
+    with subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN),
+    ) as process:  # fmt: skip
         assert process.stdout.readline() == "up\n"
         assert len(of_this_test(name)) >= 3
         process.send_signal(number)

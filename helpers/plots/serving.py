@@ -90,7 +90,7 @@ def plot_faults(report: FaultReport) -> Figure:
         for axes in (above, below, replicas):
             axes.set_ylim(bottom=0)
             for when, text in report.events:
-                kill = "killed" in text
+                kill = "killed" in text or "silent" in text
                 axes.axvline(when, color=ORANGE if kill else GREY, linestyle="-" if kill else ":",
                              zorder=0)  # fmt: skip
         for number, (when, _) in enumerate(report.events, start=1):

@@ -35,7 +35,8 @@ class FaultPhase:
         versions: the versions of the model that answered.
         disturbed_s: from the event to the end of the last request that was lost or retried; None
             when no request was.
-        whole_s: from the event until all replicas ran again; None where nothing was replaced.
+        whole_s: from the event until the engine had replaced what was lost, or taken it out of
+            service where it could not; None where nothing was to be replaced.
     """
 
     name: str
@@ -151,7 +152,7 @@ class FaultReport:
             "the model's answer. by_host: answers of "
             f"{' and '.join(self.hosts) or 'no host'}.",
             "disturbed_s: seconds from the event to the last request that it touched. whole_s: "
-            "seconds until all replicas ran again.",
+            "seconds until the engine had replaced what was lost, or no longer used a lost host.",
         ]
 
     def __repr__(self) -> str:

@@ -92,6 +92,10 @@ class SecondHost:
         self.process.stdin.write(b"plugged in\n")
         self.process.stdin.flush()
 
+    def unplug(self) -> None:
+        """Pull the cable: the other host gets no answer any more, and no word of an end either."""
+        _run("ip", "link", "set", "host-1", "down")
+
     def kill(self) -> None:
         """End every process of the host at once, without a word to the other one."""
         self.process.kill()  # its child is killed with it (--kill-child), and all others with that

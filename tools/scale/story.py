@@ -124,9 +124,22 @@ class Story:
                 cluster.kill_replica()
                 # The engine calls itself whole until it has noticed.
                 recovered(lambda: cluster.replica_names() != before and cluster.is_whole())
+            if not self.short:
+                self._silence_host(cluster, client)
             with self._phase("a host killed", client, cluster) as recovered:
                 cluster.kill_host()
                 recovered(lambda: cluster.hosts() == {ADDRESSES[0]})
+        self._start_host_again(cluster)
+
+    def _silence_host(self, cluster: Cluster, client: str) -> None:
+        """Pull the cable. A killed host closes its connections; this one leaves clients waiting."""
+        with self._phase("a host falls silent", client, cluster) as recovered:
+            cluster.silence_host()
+            recovered(lambda: cluster.hosts() == {ADDRESSES[0]})
+        cluster.kill_host()  # the engine has given it up, and so it would not come back
+        self._start_host_again(cluster)
+
+    def _start_host_again(self, cluster: Cluster) -> None:
         self.tell("starting the second host again")
         cluster.start_second_host()
         cluster.wait_until(cluster.is_whole, "the second host is not back", 90.0)

@@ -21,7 +21,7 @@ GONE_TIMEOUT_S = 10.0
 
 
 class Interrupted(BaseException):
-    """SIGTERM came; like KeyboardInterrupt, but for those who stop a program by its id."""
+    """SIGINT, SIGTERM or SIGHUP came."""
 
 
 def run_in_a_host(
@@ -50,7 +50,7 @@ def run_in_a_host(
             code = process.wait(life_s)
         except subprocess.TimeoutExpired:
             code = 1
-        except (KeyboardInterrupt, Interrupted):
+        except Interrupted:
             code = 130
         finally:
             process.kill()  # unshare, and with it the first process and all others of the host
@@ -85,12 +85,15 @@ def marked_processes(mark: str) -> list[int]:
 
 @contextmanager
 def _interrupts_raise() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP raise, so that `finally` is reached."""
+    """Let what ends a program raise, so that `finally` is reached.
+
+    SIGINT too: a shell lets the programs that it starts in the background ignore it.
+    """
 
     def stop(number: int, frame: FrameType | None) -> None:
         raise Interrupted
 
-    numbers = (signal.SIGTERM, signal.SIGHUP)
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     before = [signal.signal(number, stop) for number in numbers]
     try:
         yield
