@@ -8,6 +8,9 @@ BIN := .venv/bin
 # The last file that an installation writes, holding the folder it was made for. An interrupted
 # installation has none and starts again.
 READY := .venv/ready
+# The environment of `make scale`: Ray does not start reliably beside the packages of the lessons.
+SCALE := .venv-scale
+SCALE_READY := $(SCALE)/ready
 
 # The version of a Python, or nothing. Running it is the only proof: the shims of a version
 # manager exist for versions that are not installed.
@@ -29,6 +32,10 @@ installed_here := $(shell test "$$(cat $(READY) 2>/dev/null)" = "$$(pwd -P)" && 
 ifeq ($(and $(installed_here),$(filter $(wanted),$(call version,$(BIN)/python))),)
 .PHONY: $(READY)
 endif
+scale_installed_here := $(shell test "$$(cat $(SCALE_READY) 2>/dev/null)" = "$$(pwd -P)" && echo yes)
+ifeq ($(and $(scale_installed_here),$(filter $(wanted),$(call version,$(SCALE)/bin/python))),)
+.PHONY: $(SCALE_READY)
+endif
 
 # Stops before anything is created, with one line.
 check_python = $(if $(filter $(SUPPORTED),$(call version,$(PYTHON))),,$(error $(PYTHON) is \
@@ -38,7 +45,7 @@ check_pip = $(if $(shell "$(PYTHON)" -m pip --help 2>/dev/null | grep -e --pytho
 	$(PYTHON) has no pip, or one older than 22.3: install it, or upgrade it \
 	(Debian and Ubuntu: apt install python3-pip)))
 
-.PHONY: help lab test lint browser notebooks student slides numbers benchmark robust report mutation lock links format clean
+.PHONY: help lab test lint browser notebooks student slides numbers benchmark robust report mutation scale lock links format clean
 
 help: ## list the targets (this text)
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -83,10 +90,16 @@ report: $(READY) ## print this machine, and what failed in the last make test: t
 mutation: $(READY) ## change the helpers on purpose and see a test fail (20 to 40 minutes; TARGETS=latency)
 	$(BIN)/python tools/benchmarks/mutation.py $(TARGETS)
 
+scale: $(READY) $(SCALE_READY) ## serve from two hosts with Ray Serve: update, kill, scale (SCALE_ARGS=--short)
+	$(BIN)/python -m tools.scale $(SCALE_ARGS)
+
 # An environment that is out of date will do: only uv is needed.
-lock: $(if $(wildcard $(BIN)/uv),,$(READY)) ## compile requirements.txt from pyproject.toml (LOCK_ARGS=--upgrade)
+lock: $(if $(wildcard $(BIN)/uv),,$(READY)) ## compile both requirements*.txt from their lists (LOCK_ARGS=--upgrade)
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras \
 		--custom-compile-command "make lock" $(LOCK_ARGS) pyproject.toml --output-file requirements.txt
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
+		--custom-compile-command "make lock" $(LOCK_ARGS) \
+		requirements-scale.in --output-file requirements-scale.txt
 
 links: $(if $(wildcard $(BIN)/python),,$(READY)) ## write the repository's address (pyproject.toml) to the README
 	$(BIN)/python tools/update_links.py
@@ -95,8 +108,8 @@ format: $(READY) ## put code and notebooks in the one format
 	$(BIN)/python -m ruff check --fix
 	$(BIN)/python -m ruff format
 
-clean: ## remove the environment and all caches
-	rm -rf .venv build *.egg-info .pytest_cache .ruff_cache .hypothesis
+clean: ## remove the environments and all caches
+	rm -rf .venv $(SCALE) build *.egg-info .pytest_cache .ruff_cache .hypothesis
 	find . \( -name __pycache__ -o -name .ipynb_checkpoints \) -prune -exec rm -rf {} +
 
 # pip comes from the Python that was found: its own venv support may lack ensurepip (Debian).
@@ -108,3 +121,12 @@ $(READY): requirements.txt pyproject.toml
 	$(BIN)/python -m pip install -r requirements.txt
 	$(BIN)/python -m pip install --no-deps --editable .
 	pwd -P > $(READY)
+
+# KServe's package is read for the schema of its manifests, never run: so without what it needs.
+$(SCALE_READY): requirements-scale.txt tools/scale/deploy/schemas.txt
+	$(check_python)$(check_pip)
+	rm -rf $(SCALE)
+	"$(PYTHON)" -m venv --without-pip $(SCALE)
+	"$(PYTHON)" -m pip --python $(SCALE)/bin/python install -r requirements-scale.txt
+	"$(PYTHON)" -m pip --python $(SCALE)/bin/python install --no-deps -r tools/scale/deploy/schemas.txt
+	pwd -P > $(SCALE_READY)

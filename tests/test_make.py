@@ -29,8 +29,10 @@ class Clone:
         self.programs = folder / "bin"
         self.path.mkdir()
         self.programs.mkdir()
-        for name in ["Makefile", "pyproject.toml", "requirements.txt"]:
-            shutil.copy2(ROOT / name, self.path)
+        locks = ["requirements.txt", "requirements-scale.txt", "tools/scale/deploy/schemas.txt"]
+        for name in ["Makefile", "pyproject.toml", *locks]:
+            (self.path / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, self.path / name)
         for name in ["awk", "bash", "cat", "dirname", "grep", "mkdir", "rm"]:
             (self.programs / name).symlink_to(shutil.which(name) or "missing")
         self.add_program("id", "echo 1000")
@@ -236,6 +238,17 @@ def test_every_cell_is_run_in_the_browser_when_asked_for(clone: Clone) -> None:
     assert "EVERY_CELL_IN_THE_BROWSER" not in clone.plan("test")
 
 
+def test_the_engine_has_an_environment_of_its_own(clone: Clone) -> None:
+    clone.add_python("python3", "3.11")
+    clone.add_environment("3.11")
+    plan = clone.plan("scale", "SCALE_ARGS=--short")
+    assert SET_UP not in plan
+    assert "--python .venv-scale/bin/python install -r requirements-scale.txt" in plan
+    assert plan.splitlines()[-1] == ".venv/bin/python -m tools.scale --short"
+    shutil.copytree(clone.path / ".venv", clone.path / ".venv-scale")
+    assert clone.plan("scale").splitlines() == [".venv/bin/python -m tools.scale "]
+
+
 def test_the_lock_is_compiled_without_a_new_installation(clone: Clone) -> None:
     (clone.path / ".venv" / "bin").mkdir(parents=True)
     (clone.path / ".venv" / "bin" / "uv").touch()
@@ -256,6 +269,7 @@ def ci(clone: Clone) -> Clone:
         f"""{note}; case "$1" in
             -n) test -e "{clone.path}/usable" ;;
             test) test ! -e "{clone.path}/broken" || exit 3 ;;
+            scale) test ! -e "{clone.path}/lossy" || exit 6 ;;
             browser) test ! -e "{clone.path}/ugly" || exit 5 ;;
             *) exit 4 ;;
         esac""",
@@ -276,7 +290,7 @@ INSTALL = "apt-get install --yes --no-install-recommends"
 
 
 def test_ci_installs_what_is_missing(ci: Clone) -> None:
-    packages = "make python3 python3-pip chromium npm"
+    packages = "make python3 python3-pip chromium npm iproute2"
     _, calls = ci_calls(ci)
     assert calls[:3] == ["make -n test", "apt-get update", f"{INSTALL} {packages}"]
 
@@ -284,6 +298,7 @@ def test_ci_installs_what_is_missing(ci: Clone) -> None:
 def test_ci_installs_a_browser_alone_on_a_machine_with_python(ci: Clone) -> None:
     (ci.path / "usable").touch()
     ci.add_program("npm", "exit 1")
+    ci.add_program("ip", "exit 1")
     assert f"{INSTALL} chromium" in ci_calls(ci)[1]
 
 
@@ -291,13 +306,20 @@ def test_ci_installs_nothing_on_a_machine_that_is_ready(ci: Clone) -> None:
     (ci.path / "usable").touch()
     ci.add_program("npm", "exit 1")
     ci.add_program("chromium", "exit 1")
-    assert ci_calls(ci) == (0, ["make -n test", "make test", "make browser"])
+    ci.add_program("ip", "exit 1")
+    scale = "make scale SCALE_ARGS=--short --if-possible"
+    assert ci_calls(ci) == (0, ["make -n test", "make test", scale, "make browser"])
 
 
 def test_ci_fails_when_a_test_fails(ci: Clone) -> None:
     (ci.path / "broken").touch()
     result, calls = ci_calls(ci)
     assert (result, calls[-1]) == (3, "make test")
+
+
+def test_ci_fails_when_a_request_is_lost(ci: Clone) -> None:
+    (ci.path / "lossy").touch()
+    assert ci_calls(ci)[0] == 6
 
 
 def test_ci_fails_when_a_lesson_fails_in_the_browser(ci: Clone) -> None:

@@ -15,7 +15,7 @@ from helpers.plots.lessons import (
     plot_predictions,
     plot_resumed_training,
 )
-from helpers.plots.serving import plot_request_latency
+from helpers.plots.serving import plot_faults, plot_request_latency, plot_request_scaling
 from helpers.plots.style import save, show
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "graph_nodes_of_onnx",
     "plot_cold_start",
     "plot_digits",
+    "plot_faults",
     "plot_graph",
     "plot_insides",
     "plot_install_footprint",
@@ -33,6 +34,7 @@ __all__ = [
     "plot_parity",
     "plot_predictions",
     "plot_request_latency",
+    "plot_request_scaling",
     "plot_resumed_training",
     "plot_scorecard",
     "plot_size",

@@ -11,6 +11,7 @@ format, and `start_tensorflow_serving` runs the real program where it is install
 
 from helpers.serving.clients import AskingClients, Reply
 from helpers.serving.errors import ServingError
+from helpers.serving.fault_report import FaultPhase, FaultReport, Second, stored_fault_report
 from helpers.serving.measure import RequestReport, RequestResult, measure_requests
 from helpers.serving.server import Server, start_server
 from helpers.serving.tensorflow_serving import start_tensorflow_serving
@@ -18,9 +19,12 @@ from helpers.serving.warmup import WarmupRequest, read_warmup_requests, write_wa
 
 __all__ = [
     "AskingClients",
+    "FaultPhase",
+    "FaultReport",
     "Reply",
     "RequestReport",
     "RequestResult",
+    "Second",
     "Server",
     "ServingError",
     "WarmupRequest",
@@ -28,5 +32,6 @@ __all__ = [
     "read_warmup_requests",
     "start_server",
     "start_tensorflow_serving",
+    "stored_fault_report",
     "write_warmup_requests",
 ]
