@@ -13,7 +13,7 @@ from nbval.plugin import comment_markers
 from notebook_cells import cells_of, headings, prose, tags, texts
 from notebook_exercises import check_questions, check_solutions
 
-TAGS = {"nbval-ignore-output", "raises-exception", "solution"}
+TAGS = {"deeper", "nbval-ignore-output", "raises-exception", "solution"}
 BANNED = re.compile(r"\b(just|simply|easily|obviously|trivial|of course)\b", re.IGNORECASE)
 QUOTED = re.compile(r"`[^`\n]*`|\"[^\"\n]*\"")  # code, or the words of a message
 MACHINE_PATH = re.compile(
