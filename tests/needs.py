@@ -12,6 +12,8 @@ import pytest
 
 CHROMIUM = "pages in a real browser, for there is no Chromium. Install it: apt install chromium"
 NPM = "what pages load from the network, for there is no npm. Install it: apt install npm"
+ENGINE = "files for the engine, for its environment is not made. Run: make scale SCALE_ARGS=--short"
+NAMESPACES = "hosts and closed folders, for this user may make no namespace. Run the tests as root"
 MAKE = "`make lab`, for this environment was not made by make. Run the tests with: make test"
 
 

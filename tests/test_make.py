@@ -308,7 +308,7 @@ def test_ci_installs_nothing_on_a_machine_that_is_ready(ci: Clone) -> None:
     ci.add_program("chromium", "exit 1")
     ci.add_program("ip", "exit 1")
     scale = "make scale SCALE_ARGS=--short --if-possible"
-    assert ci_calls(ci) == (0, ["make -n test", "make test", scale, "make browser"])
+    assert ci_calls(ci) == (0, ["make -n test", scale, "make test", "make browser"])
 
 
 def test_ci_fails_when_a_test_fails(ci: Clone) -> None:

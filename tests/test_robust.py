@@ -122,7 +122,7 @@ CONNECT = """
 @needs.linux("folders that cannot be written, and a machine without a network")
 def test_a_folder_is_closed_and_the_network_is_gone(tmp_path: Path) -> None:
     if no_namespaces():
-        pytest.skip("closed folders, for this user may not make a namespace. Run the tests as root")
+        pytest.skip(needs.NAMESPACES)
     closed = {each.read_only: each for each in CONDITIONS if each.read_only}
     assert in_condition(closed["repository"], WRITE, tmp_path).startswith("Read-only file system")
     assert in_condition(closed["home"], WRITE, tmp_path) == "written\nRead-only file system\n"

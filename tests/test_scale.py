@@ -24,8 +24,8 @@ from threading import Thread
 import nbformat
 import numpy as np
 import pytest
-from helpers.serving.ports import free_port
 
+import needs
 from helpers.plots import plot_faults, plot_request_scaling
 from helpers.plots.style import to_png
 from helpers.serving import (
@@ -36,6 +36,7 @@ from helpers.serving import (
     Second,
     stored_fault_report,
 )
+from helpers.serving.lifetime import free_port
 from tools.scale import __main__, demands, supervisor
 from tools.scale.load import PLAIN, RETRIED, Answer, Load, Questions, percentile_ms
 from tools.scale.namespaces import isolated
@@ -49,12 +50,8 @@ ENGINE = ROOT / ".venv-scale"
 MACHINE = "net:[1]"
 INSIDE = {"net:[2]": 20, "net:[3]": 10}
 
-needs_namespaces = pytest.mark.skipif(
-    not demands.can_use_namespaces(), reason="network namespaces cannot be made here"
-)
-needs_engine = pytest.mark.skipif(
-    not (ENGINE / "ready").exists(), reason="needs the environment of make scale"
-)
+needs_namespaces = pytest.mark.skipif(not demands.can_use_namespaces(), reason=needs.NAMESPACES)
+needs_engine = pytest.mark.skipif(not (ENGINE / "ready").exists(), reason=needs.ENGINE)
 
 
 def phase(name: str = "a host killed", client: str = RETRIED, **changed: object) -> FaultPhase:

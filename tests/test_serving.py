@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import needs
 from bad_requests import bad_requests, request, status_of
 from conftest import ROOT
 from helpers.serving import Server, ServingError, start_server, write_warmup_requests
@@ -36,7 +37,7 @@ PREDICT = "/v1/models/sums:predict"
 PIXELS = [[1, 2], [3, 4]]
 BODY_LIMIT = 200_000
 ROWS_LIMIT = 100
-LINUX = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+LINUX = needs.linux("the processes of a server and their memory")
 
 
 @pytest.fixture(scope="module")

@@ -15,8 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from helpers.serving.ports import free_port
-
+from helpers.serving.lifetime import free_port
 from tools.scale.cluster import APPLICATION, PORTS, Cluster, ClusterError
 from tools.scale.contract import ContractError, check_contract
 from tools.scale.load import PLAIN, RETRIED, Load, Questions

@@ -9,8 +9,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from helpers.serving.memory import peak_memory_mib
-
+from tools.process_memory import proportional_bytes
 from tools.scale.namespaces import network_of
 
 PERIOD_S = 1.5
@@ -23,7 +22,7 @@ class Watch:
         replicas: asks the engine for those that run.
 
     Attributes:
-        peak_mib: the most memory at one time: proportional (PSS), each process at its own peak.
+        peak_mib: the most proportional memory (PSS) of all processes at one look.
         networks: for each network namespace, the most processes seen in it at one time.
         replicas: for each look, its time (`time.monotonic`) and the replicas that ran.
     """
@@ -38,7 +37,7 @@ class Watch:
     def look(self) -> None:
         """Look once."""
         ids = [int(path.name) for path in Path("/proc").glob("[0-9]*")]
-        self.peak_mib = max(self.peak_mib, peak_memory_mib(ids) or 0.0)
+        self.peak_mib = max(self.peak_mib, sum(proportional_bytes(ids)) / 2**20)
         found: Counter[str] = Counter()
         for each in ids:
             with suppress(OSError):  # it has ended since
