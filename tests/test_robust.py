@@ -28,7 +28,7 @@ from robust.conditions import (
     no_namespaces,
 )
 from robust.isolation import busy_cores, environment_of, isolated
-from robust.results import Result, Results, fingerprint, to_frame
+from robust.results import Result, Results, fingerprints, to_frame
 from robust.run import Runner
 
 AS_IT_IS = Condition("as it is")
@@ -206,24 +206,51 @@ def test_what_does_not_run_is_a_failure(tree: Path) -> None:
 
 def test_a_later_run_goes_on_and_another_state_begins_anew(tmp_path: Path) -> None:
     path = tmp_path / "results.jsonl"
-    first = Results(path, "state 1")
+    states = {"01": "state 1", "02": "state 1"}
+    first = Results(path, states)
     first.add(Result("as it is", "01", 70.0, ()))
     first.add(Result("as it is", "02", 60.0, ("cell 3: no",)))
-    again = Results(path, "state 1")
+    again = Results(path, states)
     assert again.get("as it is", "01") == Result("as it is", "01", 70.0, ())
     assert again.get("as it is", "02") == Result("as it is", "02", 60.0, ("cell 3: no",))
-    assert Results(path, "state 2").get("as it is", "01") is None
+    changed = Results(path, states | {"01": "state 2"})
+    assert changed.get("as it is", "01") is None
+    assert changed.get("as it is", "02") is not None
     table = to_frame([Condition("as it is"), Condition("gone")], again, {"gone": "no"})
     assert table.loc["as it is"].tolist() == ["passed 70 s", "FAILED 1", "not run yet", ""]
     assert table.loc["gone"].tolist() == ["not tried"] * 3 + [""]
 
 
-def test_a_changed_file_changes_the_state(tmp_path: Path) -> None:
-    (tmp_path / "a").write_text("1")
-    before = fingerprint(tmp_path)
-    assert fingerprint(tmp_path) == before
-    (tmp_path / "a").write_text("2")
-    assert fingerprint(tmp_path) != before
+@pytest.mark.parametrize(
+    ("file", "changed"),
+    [
+        ("README.md", set()),
+        ("pyproject.toml", {"01", "02", "03", TESTS}),
+        ("helpers/a.py", {"01", "02", "03", TESTS}),
+        ("tests/test_a.py", {TESTS}),
+        ("tools/a.py", {TESTS}),
+        ("notebooks/02_b.ipynb", {"02"}),
+    ],
+)
+def test_what_depends_on_a_changed_file_runs_again(
+    tmp_path: Path, file: str, changed: set[str]
+) -> None:
+    for name in ("helpers", "tests", "tools", "notebooks"):
+        (tmp_path / name).mkdir()
+    prose = nbformat.v4.new_markdown_cell("Read this.")
+    for name in ("01_a", "02_b"):
+        notebook = new_notebook(cells=[prose, new_code_cell("print(1)")])
+        nbformat.write(notebook, tmp_path / "notebooks" / f"{name}.ipynb")
+    before = fingerprints(tmp_path)
+    assert fingerprints(tmp_path) == before
+    path = tmp_path / file
+    text = path.read_text() if path.exists() else ""
+    path.write_text(text.replace("Read this.", "Read that.") if text else "new")
+    if text:
+        assert fingerprints(tmp_path) == before  # prose is not run
+        path.write_text(text.replace("print(1)", "print(2)"))
+    after = fingerprints(tmp_path)
+    assert {target for target in after if after[target] != before[target]} == changed
 
 
 @pytest.fixture

@@ -1,7 +1,8 @@
 """Run the matrix of conditions and print one table: ``make robust``.
 
-It can be stopped with Ctrl-C at any time. The next run goes on where this one stopped, as long as
-no file of the repository changed. The exit status is 1 when anything failed or did not run.
+It can be stopped with Ctrl-C at any time. The next run goes on where this one stopped, and runs
+again what depends on a file that has changed since. The exit status is 1 when anything failed or
+did not run.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 from robust.conditions import CONDITIONS, NOTEBOOKS, Condition
-from robust.results import Results, fingerprint, to_frame
+from robust.results import Results, fingerprints, to_frame
 from robust.run import Runner
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -110,7 +111,7 @@ def main(arguments: list[str] | None = None) -> int:
     build.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=build) as scratch:
         trees = Path(scratch)
-        results = Results(build / "results.jsonl", fingerprint(copy_repository(trees / "state")))
+        results = Results(build / "results.jsonl", fingerprints(copy_repository(trees / "state")))
         tasks = [] if options.table else [
             (condition, target)
             for condition in conditions if condition.name not in missing

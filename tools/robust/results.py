@@ -34,23 +34,24 @@ class Results:
 
     Args:
         path: a file with a line of JSON for each result, also those of other states.
-        state: the fingerprint of the copy that runs; see `fingerprint`.
+        states: the fingerprint of each target in the copy that runs; see `fingerprints`.
     """
 
-    def __init__(self, path: Path, state: str) -> None:
+    def __init__(self, path: Path, states: Mapping[str, str]) -> None:
         self.path = path
-        self.state = state
+        self.states = states
         self._found: dict[tuple[str, str], Result] = {}
         for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
             record = json.loads(line)
-            if record.pop("state") == state:
+            if record.pop("state") == states[record["target"]]:
                 self._keep(Result(**record | {"failures": tuple(record["failures"])}))
 
     def add(self, result: Result) -> None:
         """Keep a result, in the file too."""
         self._keep(result)
         with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"state": self.state, **asdict(result)}) + "\n")
+            record = {"state": self.states[result.target], **asdict(result)}
+            file.write(json.dumps(record) + "\n")
 
     def get(self, condition: str, target: str) -> Result | None:
         """Return the newest result of a notebook or the tests under a condition."""
@@ -64,12 +65,41 @@ class Results:
         self._found[result.condition, result.target] = result
 
 
-def fingerprint(tree: Path) -> str:
-    """Return a hash of all files below a folder: results of another state do not count."""
-    content = hashlib.sha256()
-    for path in sorted(path for path in tree.rglob("*") if path.is_file()):
-        content.update(str(path.relative_to(tree)).encode() + b"\0" + path.read_bytes() + b"\0")
-    return content.hexdigest()
+def fingerprints(tree: Path) -> dict[str, str]:
+    """Return a hash for each notebook and for the tests: results of another state do not count.
+
+    A notebook depends on the helpers, on the packages, and on its own code and stored outputs. Its
+    prose is not run. The tests depend on the tools too.
+    """
+    shared = {name: (tree / name).read_bytes() for name in SHARED if (tree / name).is_file()}
+    helpers, *others = (_files(tree, folder) for folder in ("helpers", "tests", "tools"))
+    found = {TESTS: _hash({**shared, **helpers, **others[0], **others[1]})}
+    for number in NOTEBOOKS:
+        cells = {path.name: _code(path) for path in (tree / "notebooks").glob(f"{number}_*.ipynb")}
+        found[number] = _hash({**shared, **helpers, **cells})
+    return found
+
+
+SHARED = ("pyproject.toml", "requirements.txt")
+
+
+def _files(tree: Path, folder: str) -> dict[str, bytes]:
+    paths = (path for path in (tree / folder).rglob("*") if path.is_file())
+    kept = (path for path in paths if "__pycache__" not in path.parts)
+    return {str(path.relative_to(tree)): path.read_bytes() for path in kept}
+
+
+def _code(path: Path) -> bytes:
+    notebook = json.loads(path.read_text(encoding="utf-8"))
+    cells = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    return json.dumps(cells, sort_keys=True).encode()
+
+
+def _hash(contents: Mapping[str, bytes]) -> str:
+    total = hashlib.sha256()
+    for name in sorted(contents):
+        total.update(name.encode() + b"\0" + contents[name] + b"\0")
+    return total.hexdigest()
 
 
 def to_frame(
