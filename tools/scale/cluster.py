@@ -38,13 +38,14 @@ class Cluster:
     """A Ray cluster of this host and a second one.
 
     Args:
-        binaries: the folder of ``ray`` in its environment.
+        binaries: the folder of Python in Ray's environment, without a space in its path.
         root: of this repository, from where Ray imports the application.
         folder: with the model files; it gets Ray's own files, too.
     """
 
     def __init__(self, binaries: Path, root: Path, folder: Path) -> None:
-        self._ray = str(binaries / "ray")
+        # Not the program `ray`: its first line names a Python by the path where it was installed.
+        self._ray = [str(binaries / "python"), "-m", "ray.scripts.scripts"]
         self._folder = folder
         self._log = folder / "ray.log"
         self._http = urllib3.PoolManager(retries=False, timeout=20.0)
@@ -78,7 +79,7 @@ class Cluster:
         self.start_second_host()
 
     def _start_command(self, host: int, options: list[str]) -> list[str]:
-        return [self._ray, "start", "--block", *options, "--node-ip-address", ADDRESSES[host],
+        return [*self._ray, "start", "--block", *options, "--node-ip-address", ADDRESSES[host],
                 "--num-cpus", "4", "--object-store-memory", str(OBJECT_STORE_BYTES),
                 "--temp-dir", str(self._folder / f"ray-{host + 1}"), "--disable-usage-stats",
                 "--include-log-monitor", "false"]  # fmt: skip
@@ -92,7 +93,8 @@ class Cluster:
 
     def _is_listening(self) -> bool:
         if self._head.poll() is not None:
-            raise ClusterError(f"Ray has ended with exit code {self._head.returncode}")
+            code = self._head.returncode
+            raise ClusterError(f"Ray has ended with exit code {code}{self._log_tail()}")
         with suppress(urllib3.exceptions.HTTPError):
             return self._http.request("GET", DASHBOARD).status == 200
         return False

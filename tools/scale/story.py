@@ -228,7 +228,10 @@ def main() -> None:
         prepare_first_host()
         for port in PORTS.values():
             free_port(port, "127.0.0.1")
-        found = Story(given.binaries, given.short).run()
+        # Ray writes commands as text and parts them at spaces: the path to it must hold none.
+        environment = FOLDER / "environment"
+        environment.symlink_to(given.binaries.parent)
+        found = Story(environment / "bin", given.short).run()
     except subprocess.CalledProcessError as error:
         said = [str(text) for text in (error.stdout, error.stderr) if text]
         last = " ".join(said).splitlines()[-1:] or ["no message"]
