@@ -472,3 +472,18 @@ for old, new in [("minReplicas: 0", "minReplica: 0"), ("scaleTarget: 2", "scaleT
         [ENGINE / "bin" / "python", "-c", code], cwd=ROOT, capture_output=True, text=True
     )
     assert result.returncode == 0, result.stderr
+
+
+def test_the_lesson_shows_the_retry_that_was_measured() -> None:
+    """Both write the call down in full: the same arguments, whatever the line breaks."""
+
+    def retry_calls(source: str) -> list[str]:
+        calls = (node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call))
+        return [ast.unparse(call) for call in calls if ast.unparse(call.func) == "Retry"]
+
+    lesson = nbformat.read(ROOT / "notebooks" / "02_tensorflow_graph.ipynb", as_version=4)
+    cells = [cell.source for cell in lesson.cells if "Retry(" in cell.source]
+    (shown,) = (cell for cell in cells if "import PoolManager, Retry" in cell)
+    measured = (ROOT / "tools" / "scale" / "load.py").read_text(encoding="utf-8")
+    assert len(retry_calls(shown)) == 1
+    assert retry_calls(shown) == retry_calls(measured)
