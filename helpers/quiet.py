@@ -17,6 +17,14 @@ LONGEST_WARNING = 320
 """Characters of a warning that are printed: Keras puts whole weight matrices into some."""
 
 
+class _DescriptorHandler(logging.Handler):
+    """Writes to file descriptor 2, wherever a notebook sends Python's ``sys.stderr``."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a record as a line of text."""
+        os.write(2, f"{self.format(record)}\n".encode())
+
+
 @contextmanager
 def quiet_import() -> Iterator[None]:
     """Hide what is written to stderr while TensorFlow is imported in a ``with`` block.
@@ -26,12 +34,16 @@ def quiet_import() -> Iterator[None]:
     2, which Python's ``sys.stderr`` knows nothing of, so the descriptor itself is redirected.
     Nothing is lost when the import fails: the hidden text is then written out.
 
+    Keras imports Matplotlib, which logs a warning where the home folder cannot be written. Python
+    prints such a warning by a handler of last resort, which is redirected too.
+
     The garbage collector rests meanwhile, see `helpers.collector`.
     """
     # Later informational lines, such as the one of the first operation, do obey the level.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     sys.stderr.flush()
-    saved_descriptor = os.dup(2)
+    saved_descriptor, last_resort = os.dup(2), logging.lastResort
+    logging.lastResort = _DescriptorHandler(logging.WARNING)
     with tempfile.TemporaryFile() as hidden:
         os.dup2(hidden.fileno(), 2)
         try:
@@ -44,6 +56,7 @@ def quiet_import() -> Iterator[None]:
                 stderr.write(hidden.read())
             raise
         finally:
+            logging.lastResort = last_resort
             sys.stderr.flush()
             os.dup2(saved_descriptor, 2)
             os.close(saved_descriptor)

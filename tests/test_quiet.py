@@ -14,6 +14,16 @@ with quiet_import():
 os.write(2, b"after")
 """
 
+LOGGED = """
+import io, logging, sys
+from helpers.quiet import quiet_import
+sys.stderr = notebook = io.StringIO()  # a notebook shows what is written here
+with quiet_import():
+    logging.getLogger("matplotlib").warning("the home folder cannot be written")
+logging.getLogger("matplotlib").warning("afterwards")
+print(notebook.getvalue(), end="")
+"""
+
 REPLAYED = """
 import os, sys
 from helpers.quiet import quiet_import
@@ -46,6 +56,12 @@ print(tf.constant([1.0]).numpy() + 1)
 
 def test_stderr_is_hidden_then_restored(run_python: RunPython) -> None:
     assert run_python(HIDDEN).stderr == "before;after"
+
+
+def test_a_warning_that_is_logged_meanwhile_is_hidden_in_a_notebook_too(
+    run_python: RunPython,
+) -> None:
+    assert run_python(LOGGED).stdout == "afterwards\n"
 
 
 def test_everything_is_written_out_when_the_import_fails(run_python: RunPython) -> None:
