@@ -20,7 +20,7 @@ from helpers import plots
 from helpers.latency.statistics import summarize
 from helpers.parity import LayerComparison, LayerReport, compare_outputs
 from helpers.plots import overview, style
-from helpers.serving import RequestResult
+from helpers.serving import RequestResult, stored_fault_report
 from helpers.size import ArtifactSize, DistributionSize, InstallFootprint
 
 ALT = "A line that rises from left to right."
@@ -88,6 +88,10 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "plot_latency": lambda: plots.plot_latency(SimpleNamespace(results=LATENCIES)),
     "plot_cold_start": lambda: plots.plot_cold_start(SimpleNamespace(results=COLD_STARTS)),
     "plot_scorecard": lambda: plots.plot_scorecard(SimpleNamespace(table=CARD)),
+    "plot_faults": lambda: plots.plot_faults(stored_fault_report()),
+    "plot_request_scaling": lambda: plots.plot_request_scaling(
+        SimpleNamespace(results=[REQUESTS, replace(REQUESTS, clients=8, requests_per_s=900.0)])
+    ),
     "plot_overview": overview.plot_overview,
 }
 
