@@ -71,7 +71,10 @@ def nudge_one_weight(model: keras.Model, kernel: np.ndarray) -> np.ndarray:
 
     Args:
         model: what `build_classifier` returns.
-        kernel: of its last layer, float32 `(16, 10)`; it is changed and returned.
+        kernel: of its last layer, float32 `(16, 10)`; it is left as it is.
+
+    Returns:
+        The changed copy of the kernel.
     """
     images = draw_images()
     hidden = keras.Model(model.inputs, model.get_layer("hidden").output).predict_on_batch(images)
@@ -84,8 +87,7 @@ def nudge_one_weight(model: keras.Model, kernel: np.ndarray) -> np.ndarray:
         scores = hidden @ changed + model.get_layer("scores").bias.numpy()
         if np.array_equal(scores.argmax(axis=1), answers.argmax(axis=1)):
             break
-    kernel[:] = changed
-    return kernel
+    return changed
 
 
 def write_candidates(model: keras.Model, folder: Path) -> dict[str, Path]:
