@@ -1,9 +1,20 @@
 """Model construction and comparison for the three lessons on deploying Keras models.
 
-The modules form one line, and each imports only from modules to its left:
-
-``digits -> models -> runtimes -> parity -> latency, cold_start, size -> scorecard -> plots``
-
-Import the module that you need (``from helpers import parity``). This file imports none of them,
-so that opening an ONNX file never loads TensorFlow.
+`ROOMS` is the map: each room imports only from rooms before it. Import the module that you need
+(``from helpers.parity import check_parity``). This file imports none of them, so that opening an
+ONNX file never loads TensorFlow.
 """
+
+ROOMS = {
+    "imports": "importing a heavy framework",
+    "tables": "numbers in words",
+    "progress": "how far a long measurement is",
+    "formats": "WHAT IS IT? one module for each kind of artifact",
+    "parity": "IS IT RIGHT?",
+    "costs": "WHAT DOES IT COST? one process for one artifact",
+    "serving": "DOES IT ANSWER? the contract of TensorFlow Serving",
+    "plots": "the figures of comparisons, in one style",
+    "scorecard": "THE TABLE, and the command line",
+    "lessons": "THE COURSE: data, models, figures, exercises",
+}
+"""Every room in order, and its question."""

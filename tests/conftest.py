@@ -19,7 +19,7 @@ from hypothesis import settings
 if TYPE_CHECKING:
     import keras
 
-    from helpers.digits import Digits
+    from helpers.lessons.digits import Digits
 
 ROOT = Path(__file__).resolve().parents[1]
 ROWS = 32
@@ -120,7 +120,7 @@ def nothing_is_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> I
 
 @pytest.fixture(scope="session")
 def digits() -> Digits:
-    from helpers.digits import load_digits
+    from helpers.lessons.digits import load_digits
 
     return load_digits()
 
@@ -134,7 +134,7 @@ def probe(digits: Digits) -> np.ndarray:
 @pytest.fixture(scope="session")
 def digits_cnn(digits: Digits) -> keras.Sequential:
     """The model of the lessons, trained. Tests must leave its weights as they are."""
-    from helpers.models import build_digits_cnn, train
+    from helpers.lessons.models import build_digits_cnn, train
 
     model = build_digits_cnn()
     train(model, digits)
@@ -149,7 +149,7 @@ def families(digits_cnn: keras.Sequential, digits: Digits) -> dict[str, keras.Mo
     much depends on the training. The soft one is trained too, with a quarter of the scores before
     the softmax: it is sure of nothing, and every fault moves its answers.
     """
-    from helpers import models
+    from helpers.lessons import models
 
     residual = models.build_residual()
     models.calibrate_batch_norm(residual, digits.train_images[:256])
@@ -204,6 +204,6 @@ def artifact(
 @pytest.fixture(scope="session")
 def mobilenet() -> keras.Model:
     """A real-size architecture at a small image size, calibrated."""
-    from helpers.models import build_mobilenet_v2
+    from helpers.lessons.models import build_mobilenet_v2
 
     return build_mobilenet_v2(image_size=96)

@@ -4,7 +4,7 @@ import os
 import time
 from pathlib import Path
 
-from helpers.workers.channel import Channel
+from helpers.costs.channel import Channel
 
 channel = Channel()
 folder = Path(channel.receive()["folder"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from helpers.checks.feedback import Feedback
+from helpers.lessons.exercises.feedback import Feedback
 
 STUB = "the function is still the stub"
 

@@ -21,7 +21,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from conftest import ArtifactOf, RunPython
-from helpers.runtimes import ArtifactError, Runtime, identify, open_artifact
+from helpers.formats import ArtifactError, Runtime, identify, open_artifact
 from routes import SUFFIXES
 
 KINDS = {

@@ -18,10 +18,10 @@ import pytest
 
 from chromium import AXE_CORE, axe_violations, npm_install, open_chromium
 from conftest import ArtifactOf
-from helpers.artifacts import ArtifactError
-from helpers.browser import RUNTIME_URL, RUNTIME_VERSION, DigitCanvas, digit_canvas
-from helpers.digits import Digits
-from helpers.runtimes import OnnxRuntime, load_onnx
+from helpers.formats import OnnxRuntime, load_onnx
+from helpers.formats.identify import ArtifactError
+from helpers.lessons.digit_canvas import RUNTIME_URL, RUNTIME_VERSION, DigitCanvas, digit_canvas
+from helpers.lessons.digits import Digits
 from tiny_onnx import write_dense
 
 if TYPE_CHECKING:
@@ -436,7 +436,7 @@ def test_another_model_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_large_model_is_refused(onnx_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("helpers.browser.page.MAX_MODEL_BYTES", 1000)
+    monkeypatch.setattr("helpers.lessons.digit_canvas.page.MAX_MODEL_BYTES", 1000)
     with pytest.raises(ArtifactError, match="a page inside a notebook takes 1,000"):
         digit_canvas(onnx_path)
 

@@ -14,8 +14,8 @@ from typing import Any
 import keras
 import pytest
 
-from helpers.checks import save_and_load
-from helpers.checks.feedback import Feedback
+from helpers.lessons.exercises import save_and_load
+from helpers.lessons.exercises.feedback import Feedback
 from hints import STUB, expect_hint, stub
 
 pytestmark = [pytest.mark.trained, pytest.mark.usefixtures("nothing_is_left_behind")]

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from helpers.checks import tensorflow_graph
+from helpers.lessons.exercises import tensorflow_graph
 from hints import STUB, expect_hint, stub
 
 pytestmark = [pytest.mark.trained, pytest.mark.usefixtures("nothing_is_left_behind")]

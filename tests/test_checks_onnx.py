@@ -13,9 +13,9 @@ import pytest
 import tensorflow as tf
 import tf2onnx
 
-from helpers.checks import onnx_files, onnx_model
+from helpers.formats import ArtifactError, KerasRuntime, load_onnx, open_artifact
+from helpers.lessons.exercises import onnx_files, onnx_model
 from helpers.parity import check_parity
-from helpers.runtimes import ArtifactError, KerasRuntime, load_onnx, open_artifact
 from hints import STUB, expect_hint, stub
 
 pytestmark = pytest.mark.trained

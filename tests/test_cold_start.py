@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,10 +10,12 @@ import numpy as np
 import pytest
 
 import needs
-from conftest import ROOT, ArtifactOf, RunPython
-from helpers.cold_start import ColdStart, ColdStartRun, compare_cold_starts, measure_cold_start
-from helpers.cold_start import measure as measure_module
-from helpers.latency import Candidate, WorkerError
+from conftest import ArtifactOf, RunPython
+from helpers.costs import cold_start as measure_module
+from helpers.costs.candidate import Candidate
+from helpers.costs.cold_start import compare_cold_starts, measure_cold_start
+from helpers.costs.cold_start_report import ColdStart, ColdStartRun
+from helpers.costs.process import WorkerError
 from tiny_onnx import write_dense
 
 INPUTS = np.ones((3, 4), dtype=np.float32)
@@ -87,7 +86,7 @@ def test_a_large_parent_does_not_count_as_the_peak_of_its_child(dense: Path) -> 
 
 USE_MEMORY = """
 import mmap
-from helpers.workers.first_call import peak_rss_mib
+from helpers.costs.first_call import peak_rss_mib
 
 mapped = mmap.mmap(-1, 2**30)
 untouched = peak_rss_mib()
@@ -162,31 +161,3 @@ def test_bad_arguments_are_refused(dense: Path) -> None:
         measure_cold_start(dense, repeats=0)
     with pytest.raises(WorkerError, match="expected shape"):
         measure_cold_start(dense, np.ones((1, 5), dtype=np.float32))
-
-
-def command(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "helpers.cold_start", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=600,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )
-
-
-def test_the_command_line_prints_a_table_or_json(dense: Path, tmp_path: Path) -> None:
-    table = command(dense, "--repeats", "1")
-    assert (table.returncode, table.stderr) == (0, "")
-    assert "first_inference_ms" in table.stdout
-    gone = tmp_path / "gone.onnx"
-    result = command(dense, gone, "--repeats", "1", "--json")
-    content = json.loads(result.stdout)
-    assert result.returncode == 1
-    assert [row["candidate"] for row in content["results"]] == [str(dense)]
-    assert list(content["failures"]) == [str(gone)]
-
-
-def test_the_command_line_refuses_in_one_line(dense: Path) -> None:
-    result = command(dense, "--repeats", "0")
-    assert result.returncode == 2
-    assert result.stderr.splitlines()[-1].endswith("expected a whole number from 1 on, got 0")

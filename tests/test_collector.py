@@ -11,8 +11,7 @@ from types import ModuleType
 
 import pytest
 
-from helpers.collector import collector_at_rest
-from helpers.quiet import quiet_import
+from helpers.imports import collector_at_rest, quiet_import
 
 
 @pytest.fixture(autouse=True)

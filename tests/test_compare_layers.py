@@ -16,13 +16,13 @@ from keras import layers
 from onnx import numpy_helper
 
 from conftest import ArtifactOf
-from helpers.artifacts import ArtifactError
+from helpers.formats.identify import ArtifactError
+from helpers.formats.tensors import InputError
 from helpers.parity import GoldenError, LayerComparison, LayerReport, compare_layers
 from helpers.parity.compare import error_ratio
 from helpers.parity.layer_graphs import Step, keras_steps, only_consumer, tensors_by_step
 from helpers.parity.layer_report import shortened
 from helpers.parity.layers import _judge, _match
-from helpers.tensors import InputError
 from routes import call_once, write_artifact
 
 Families = dict[str, keras.Model]

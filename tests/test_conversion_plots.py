@@ -10,11 +10,12 @@ import pytest
 from matplotlib.figure import Figure
 from onnx import TensorProto, helper, numpy_helper
 
+from helpers.costs.install import DistributionSize, InstallFootprint
+from helpers.lessons.figures import draw_graph, graph_nodes_of_onnx
+from helpers.lessons.figures.graphs import GraphNode
 from helpers.parity import LayerComparison, LayerReport
-from helpers.plots import draw_graph, graph_nodes_of_onnx, plot_install_footprint, plot_layers
-from helpers.plots.graphs import GraphNode
+from helpers.plots import plot_install_footprint, plot_layers
 from helpers.plots.style import ORANGE
-from helpers.size import DistributionSize, InstallFootprint
 from tiny_onnx import write_dense
 
 FLOAT = TensorProto.FLOAT

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from helpers.digits import Digits, load_digits
+from helpers.lessons.digits import Digits, load_digits
 
 
 def test_shapes_dtypes_and_range(digits: Digits) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from helpers.formatting import counted, readable
+from helpers.tables import counted, readable
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from conftest import RunPython
-from helpers.fresh_process import FreshProcessError, run_in_fresh_process
+from helpers.lessons.fresh_process import FreshProcessError, run_in_fresh_process
 
 LOAD_CUSTOM = """
 import keras
@@ -26,7 +26,7 @@ keras.saving.load_model("custom.keras")
 
 WARNINGS = """
 import logging, warnings
-from helpers.quiet import warnings_to_stdout
+from helpers.lessons.setup import warnings_to_stdout
 from absl import logging as absl_logging
 warnings_to_stdout()
 for _ in range(3):

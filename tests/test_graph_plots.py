@@ -9,8 +9,13 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from helpers.plots.graphs import GraphNode, draw_graph, graph_nodes_of_function, plot_graph
-from helpers.plots.layered import HALF_BOX, Point, place_graph
+from helpers.lessons.figures.graphs import (
+    GraphNode,
+    draw_graph,
+    graph_nodes_of_function,
+    plot_graph,
+)
+from helpers.lessons.figures.layered import HALF_BOX, Point, place_graph
 from helpers.plots.style import to_png
 
 CHAIN = {"a": (), "b": ("a",), "c": ("b",), "d": ("c",)}

@@ -12,8 +12,9 @@ import pandas as pd
 import pytest
 
 from conftest import RunPython
-from helpers.latency import measure_latency, median_seconds
-from helpers.models import build_smooth_cnn, build_word_model
+from helpers.costs.calls import median_seconds
+from helpers.costs.latency import measure_latency
+from helpers.lessons.models import build_smooth_cnn, build_word_model
 from helpers.scorecard import best_rows, scorecard
 from helpers.scorecard.join import join_latency
 from tiny_onnx import write_dense
@@ -93,8 +94,8 @@ def test_best_rows_and_ties() -> None:
 
 CONVERT = """
 import keras, sys, tensorflow as tf, tf2onnx
-from helpers.models import build_smooth_cnn
-from helpers.quiet import warnings_to_stdout
+from helpers.lessons.models import build_smooth_cnn
+from helpers.lessons.setup import warnings_to_stdout
 warnings_to_stdout()
 image = tf.TensorSpec((None, 8, 8, 1), tf.float32, name="image")
 smooth = build_smooth_cnn()

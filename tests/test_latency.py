@@ -24,25 +24,18 @@ from jupyter_client.manager import start_new_kernel
 
 import needs
 from conftest import ROOT, ArtifactOf, RunPython
-from helpers.latency import (
-    Candidate,
-    Failure,
-    LatencyReport,
-    LatencyResult,
-    ThroughputReport,
-    ThroughputResult,
-    WorkerError,
-    measure_latency,
-    measure_throughput,
-)
-from helpers.latency import rounds as rounds_module
-from helpers.latency.rounds import WORKER_MODULE
-from helpers.latency.statistics import calls_needed, summarize
-from helpers.tensors import InputError
-from helpers.turns import random_orders
-from helpers.workers.inputs import prepare_batch, save_inputs
-from helpers.workers.process import Worker
-from helpers.workers.timing import time_calls
+from helpers.costs import rounds as rounds_module
+from helpers.costs.candidate import Candidate
+from helpers.costs.inputs import prepare_batch, save_inputs
+from helpers.costs.latency import measure_latency, measure_throughput
+from helpers.costs.latency_report import LatencyReport, ThroughputReport
+from helpers.costs.process import Worker, WorkerError
+from helpers.costs.results import Failure, LatencyResult, ThroughputResult
+from helpers.costs.rounds import WORKER_MODULE
+from helpers.costs.statistics import calls_needed, summarize
+from helpers.costs.timing import time_calls
+from helpers.costs.turns import random_orders
+from helpers.formats.tensors import InputError
 from tiny_onnx import write_dense
 
 QUICK_S = 0.3
@@ -386,8 +379,8 @@ def test_predict_costs_more_than_predict_on_batch_and_both_more_than_onnx(
 def test_threads_are_what_was_asked_for(artifact: ArtifactOf, run_python: RunPython) -> None:
     source = """
         import json, sys
-        from helpers.workers.candidate import Candidate
-        from helpers.workers.channel import open_requested
+        from helpers.costs.candidate import Candidate
+        from helpers.costs.channel import open_requested
         onnx, _, _ = open_requested(Candidate(sys.argv[1], allow_spinning=True).request(3))
         options = onnx._model.get_session_options()
         spinning = options.get_session_config_entry("session.intra_op.allow_spinning")
@@ -458,7 +451,7 @@ def test_an_option_of_another_kind_of_artifact_is_refused(dense: Path) -> None:
 
 CRASH_LATER = """
     import gc
-    from helpers.runtimes.onnx_runtime import OnnxRuntime
+    from helpers.formats.onnx import OnnxRuntime
     run, freeze, calls = OnnxRuntime._run, gc.freeze, []
     def begin():  # the worker freezes its objects when all batch sizes are warm
         freeze()
@@ -563,8 +556,8 @@ import signal
 import sys
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job may ignore it
 import numpy as np
-from helpers.latency import measure_latency
-from helpers.workers.process import Worker
+from helpers.costs.latency import measure_latency
+from helpers.costs.process import Worker
 
 start = Worker.__init__
 def announce(self, *arguments):
@@ -663,7 +656,7 @@ def test_nothing_is_shown_where_nobody_watches(
 
 def test_a_terminal_shows_a_line_and_clears_it(dense: Path) -> None:
     source = (
-        "import sys, numpy; from helpers.latency import measure_latency; "
+        "import sys, numpy; from helpers.costs.latency import measure_latency; "
         "measure_latency({'dense': sys.argv[1]}, numpy.ones((1, 4), 'float32'), "
         "batch_sizes=(1,), budget_s=1.0)"
     )

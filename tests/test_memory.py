@@ -5,13 +5,13 @@ import gc
 import pytest
 
 import needs
-from helpers import memory
-from helpers.fresh_process import run_in_fresh_process
+from helpers.costs import memory
+from helpers.lessons.fresh_process import run_in_fresh_process
 
 IN_A_FRESH_PROCESS = """
 import gc
 from pathlib import Path
-from helpers.memory import give_back_memory
+from helpers.costs.memory import give_back_memory
 
 def own_mib():
     lines = Path("/proc/self/smaps_rollup").read_text().splitlines()
@@ -52,7 +52,7 @@ def test_without_glibc_the_garbage_is_collected_all_the_same(
 def test_what_a_framework_takes_along_can_be_imported_later(framework: str) -> None:
     code = f"""
 import gc, sys
-from helpers.workers.channel import TAKEN_ALONG, import_alone
+from helpers.costs.channel import TAKEN_ALONG, import_alone
 
 import_alone("{framework}")
 print("{framework}" in sys.modules, set(TAKEN_ALONG) & set(sys.modules) - {{"{framework}"}})

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from conftest import RunPython
-from helpers import models
-from helpers.digits import Digits
+from helpers.lessons import models
+from helpers.lessons.digits import Digits
 
 pytestmark = pytest.mark.trained
 
@@ -25,8 +25,8 @@ OUTPUT_SHAPES = {
 
 HASH_IN_ANOTHER_PROCESS = """
 import hashlib
-from helpers.digits import load_digits
-from helpers.models import build_attention, build_digits_cnn, train
+from helpers.lessons.digits import load_digits
+from helpers.lessons.models import build_attention, build_digits_cnn, train
 build_attention()  # another model before it must not change a name or a weight
 digits = load_digits()
 model = build_digits_cnn()

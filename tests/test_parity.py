@@ -18,8 +18,9 @@ from hypothesis.extra import numpy as arrays_of
 from keras import layers
 
 from conftest import ArtifactOf
-from helpers import models
-from helpers.digits import Digits
+from helpers.formats import InputError, KerasRuntime, Runtime, open_artifact
+from helpers.lessons import models
+from helpers.lessons.digits import Digits
 from helpers.parity import (
     GoldenError,
     ParityReport,
@@ -30,7 +31,6 @@ from helpers.parity import (
     float64_reference,
 )
 from helpers.parity.compare import ATOL, RTOL, error_ratio
-from helpers.runtimes import InputError, KerasRuntime, Runtime, open_artifact
 from routes import SUFFIXES, write_artifact
 
 Families = dict[str, keras.Model]

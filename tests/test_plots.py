@@ -17,11 +17,15 @@ from matplotlib.figure import Figure
 from matplotlib.image import imread
 
 from helpers import plots
-from helpers.latency.statistics import summarize
+from helpers.costs.install import DistributionSize, InstallFootprint
+from helpers.costs.size import ArtifactSize
+from helpers.costs.statistics import summarize
+from helpers.lessons import figures
+from helpers.lessons.figures import overview
 from helpers.parity import LayerComparison, LayerReport, compare_outputs
-from helpers.plots import overview, style
+from helpers.plots import style
+from helpers.scorecard.figure import plot_scorecard
 from helpers.serving import RequestResult, stored_fault_report
-from helpers.size import ArtifactSize, DistributionSize, InstallFootprint
 
 ALT = "A line that rises from left to right."
 RANDOM = np.random.default_rng(0)
@@ -66,17 +70,17 @@ def squaring() -> Any:
 
 
 FIGURES: dict[str, Callable[[], Figure]] = {
-    "plot_digits": lambda: plots.plot_digits(IMAGES, LABELS),
-    "plot_insides": lambda: plots.plot_insides(
+    "plot_digits": lambda: figures.plot_digits(IMAGES, LABELS),
+    "plot_insides": lambda: figures.plot_insides(
         {"a.keras": {"metadata.json": "about the file", "config.json": "architecture"}}
     ),
-    "plot_graph": lambda: plots.plot_graph(squaring()),
-    "plot_predictions": lambda: plots.plot_predictions(IMAGES, LABELS, PROBABILITIES, 0.97),
+    "plot_graph": lambda: figures.plot_graph(squaring()),
+    "plot_predictions": lambda: figures.plot_predictions(IMAGES, LABELS, PROBABILITIES, 0.97),
     "plot_request_latency": lambda: plots.plot_request_latency(
         SimpleNamespace(results=[REQUESTS, replace(REQUESTS, clients=8, p90_us=None)]),
         summarize(np.full(3, 4e5)),
     ),
-    "plot_resumed_training": lambda: plots.plot_resumed_training(
+    "plot_resumed_training": lambda: figures.plot_resumed_training(
         [1.0, 0.5], {"whole": [0.4, 0.3], ".keras": [0.4, 0.3], ".h5": [0.45, 0.35]}
     ),
     "plot_size": lambda: plots.plot_size(
@@ -87,7 +91,7 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "plot_parity": lambda: plots.plot_parity({"a.keras": SAME, "a.onnx": OTHER}),
     "plot_latency": lambda: plots.plot_latency(SimpleNamespace(results=LATENCIES)),
     "plot_cold_start": lambda: plots.plot_cold_start(SimpleNamespace(results=COLD_STARTS)),
-    "plot_scorecard": lambda: plots.plot_scorecard(SimpleNamespace(table=CARD)),
+    "plot_scorecard": lambda: plot_scorecard(SimpleNamespace(table=CARD)),
     "plot_faults": lambda: plots.plot_faults(stored_fault_report()),
     "plot_request_scaling": lambda: plots.plot_request_scaling(
         SimpleNamespace(results=[REQUESTS, replace(REQUESTS, clients=8, requests_per_s=900.0)])
@@ -142,7 +146,11 @@ def test_a_figure_without_a_sentence_is_refused(
 
 
 def test_every_figure_of_the_series_is_drawn_here() -> None:
-    drawn = {name for name in plots.__all__ if name.startswith("plot_")}
+    drawn = {
+        name
+        for name in [*plots.__all__, *figures.__all__, "plot_scorecard"]
+        if name.startswith("plot_")
+    }
     assert drawn | {"plot_overview"} == set(FIGURES)
 
 

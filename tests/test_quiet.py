@@ -6,7 +6,7 @@ from conftest import RunPython
 
 HIDDEN = """
 import os, sys
-from helpers.quiet import quiet_import
+from helpers.imports import quiet_import
 os.write(2, b"before;")
 with quiet_import():
     os.write(2, b"hidden;")
@@ -16,7 +16,7 @@ os.write(2, b"after")
 
 LOGGED = """
 import io, logging, sys
-from helpers.quiet import quiet_import
+from helpers.imports import quiet_import
 sys.stderr = notebook = io.StringIO()  # a notebook shows what is written here
 with quiet_import():
     logging.getLogger("matplotlib").warning("the home folder cannot be written")
@@ -26,7 +26,7 @@ print(notebook.getvalue(), end="")
 
 REPLAYED = """
 import os, sys
-from helpers.quiet import quiet_import
+from helpers.imports import quiet_import
 try:
     with quiet_import():
         os.write(2, b"x" * 200_000 + b"from C++;")
@@ -38,7 +38,7 @@ except ImportError as error:
 
 LEAKS = """
 import os
-from helpers.quiet import quiet_import
+from helpers.imports import quiet_import
 before = len(os.listdir("/proc/self/fd"))
 for _ in range(5):
     with quiet_import():
@@ -47,7 +47,7 @@ print(len(os.listdir("/proc/self/fd")) - before)
 """
 
 TENSORFLOW = """
-from helpers.quiet import quiet_import
+from helpers.imports import quiet_import
 with quiet_import():
     import tensorflow as tf
 print(tf.constant([1.0]).numpy() + 1)

@@ -17,7 +17,7 @@ from keras import layers
 from onnx import helper
 
 from conftest import ArtifactOf, RunPython
-from helpers.runtimes import (
+from helpers.formats import (
     ArtifactError,
     InputError,
     KerasMethod,
@@ -31,7 +31,7 @@ from helpers.runtimes import (
     load_signatures,
     open_artifact,
 )
-from helpers.runtimes.keras_runtime import innermost_reason
+from helpers.formats.keras import innermost_reason
 from routes import SUFFIXES, write_artifact
 
 Families = dict[str, keras.Model]
@@ -597,7 +597,7 @@ def test_onnx_threads_are_what_was_asked_for(artifact: ArtifactOf) -> None:
 RUN_ARTIFACT = """
 import sys
 import numpy as np
-from helpers.runtimes import open_artifact
+from helpers.formats import open_artifact
 runtime = open_artifact(sys.argv[1])
 assert runtime(np.zeros((2, 8, 8, 1), np.float32)).shape == (2, 10)
 print([name for name in ("tensorflow", "keras", "h5py") if name in sys.modules])

@@ -16,8 +16,8 @@ import keras
 import numpy as np
 import pytest
 
+from helpers.formats import open_artifact
 from helpers.parity import GoldenError, float64_reference
-from helpers.runtimes import open_artifact
 
 ROOT = Path(__file__).resolve().parents[1]
 ROWS = np.ones((2, 4), np.float32)

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from conftest import ArtifactOf
-from helpers.runtimes import open_artifact
-from helpers.sample_inputs import sample_inputs
-from helpers.tensors import InputError, TensorSpec, name_arrays
+from helpers.formats import open_artifact
+from helpers.formats.sample_inputs import sample_inputs
+from helpers.formats.tensors import InputError, TensorSpec, name_arrays
 from tiny_onnx import write_dense
 
 DTYPES = ["float16", "float32", "float64", "int8", "uint8", "int32", "int64", "uint64", "bool"]

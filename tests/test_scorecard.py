@@ -12,14 +12,15 @@ import keras
 import numpy as np
 import pytest
 
-from helpers.artifacts import ArtifactError
-from helpers.digits import Digits
-from helpers.latency import Candidate, WorkerError
-from helpers.models import build_digits_cnn, build_lstm, build_residual
-from helpers.plots import plot_scorecard
+from helpers.costs.candidate import Candidate
+from helpers.costs.process import WorkerError
+from helpers.costs.size import artifact_size
+from helpers.formats.identify import ArtifactError
+from helpers.formats.tensors import InputError
+from helpers.lessons.digits import Digits
+from helpers.lessons.models import build_digits_cnn, build_lstm, build_residual
 from helpers.scorecard import Scorecard, read_traits, scorecard
-from helpers.size import artifact_size
-from helpers.tensors import InputError
+from helpers.scorecard.figure import plot_scorecard
 
 QUICK = {"budget_s": 0.5, "cold_starts": 1, "batch_sizes": (1, 4), "progress": False}
 TRAITS = ["needs_tensorflow", "needs_your_code", "resumes_training"]

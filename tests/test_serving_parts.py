@@ -18,8 +18,9 @@ import numpy as np
 import pytest
 
 from conftest import ROOT
-from helpers.artifacts import ArtifactError
-from helpers.runtimes import Runtime
+from helpers.formats import Runtime
+from helpers.formats.identify import ArtifactError
+from helpers.formats.tensors import TensorSpec
 from helpers.serving import (
     AskingClients,
     Reply,
@@ -32,7 +33,6 @@ from helpers.serving.body import encode_answer, read_body, to_arrays
 from helpers.serving.errors import RequestError
 from helpers.serving.version_process import reply_to
 from helpers.serving.warmup import WARMUP_FILE
-from helpers.tensors import TensorSpec
 
 FLOAT = TensorSpec("x", (None, 2), "float32")
 

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from helpers.costs.process import Worker
 from helpers.serving import versions
 from helpers.serving.errors import RequestError
 from helpers.serving.versions import ServedModel
-from helpers.workers.process import Worker
 
 LOAD_S = 20.0
 Play = Callable[[ServedModel], Awaitable[None]]

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from helpers.sessions import session_answers, variables_in_session
+from helpers.lessons.session import session_answers, variables_in_session
 
 
 @pytest.fixture(scope="module")

@@ -17,15 +17,10 @@ import tensorflow as tf
 from onnx import TensorProto, helper, numpy_helper
 
 from conftest import ArtifactOf
-from helpers.artifacts import ArtifactError
-from helpers.size import (
-    ArtifactSize,
-    DistributionSize,
-    InstallFootprint,
-    artifact_size,
-    install_footprint,
-)
-from helpers.size.contents import StoredTensor, without_copies
+from helpers.costs.install import DistributionSize, InstallFootprint, install_footprint
+from helpers.costs.size import ArtifactSize, artifact_size
+from helpers.formats.contents import StoredTensor, without_copies
+from helpers.formats.identify import ArtifactError
 from routes import write_artifact
 from tiny_onnx import write_dense
 

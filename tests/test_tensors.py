@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from helpers.tensors import (
+from helpers.formats.tensors import (
     InputError,
     TensorSpec,
     dtype_name,

@@ -7,7 +7,7 @@ import sys
 from importlib.metadata import distributions
 from pathlib import Path
 
-from helpers.size import install_footprint
+from helpers.costs.install import install_footprint
 
 PROJECT = "keras-deployment-notebooks"
 SHOWN = 15

@@ -20,8 +20,8 @@ from process_memory import MemoryWatch
 
 BINDER_BYTES = 2 * 10**9
 TRAINING = """\
-from helpers.digits import load_digits
-from helpers.models import build_digits_cnn, train
+from helpers.lessons.digits import load_digits
+from helpers.lessons.models import build_digits_cnn, train
 
 digits = load_digits()
 model = build_digits_cnn()

@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import numpy as np
 
+from helpers.formats.runtime import Runtime
+from helpers.formats.tensors import Arrays, InputError, name_arrays, rename_arrays, take_rows
 from helpers.parity.compare import ATOL, RTOL, Outputs, as_mapping, compare_outputs
 from helpers.parity.report import OutputComparison, ParityReport
-from helpers.runtimes.base import Runtime
-from helpers.tensors import Arrays, InputError, name_arrays, rename_arrays, take_rows
 
 BATCH_SIZES = (1, 7, 32)
 ROWS = 32

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from helpers.formats.keras import KerasRuntime, innermost_reason
+from helpers.formats.tensors import Arrays, name_arrays
 from helpers.parity.compare import is_float
-from helpers.runtimes.keras_runtime import KerasRuntime, innermost_reason
-from helpers.tensors import Arrays, name_arrays
 
 if TYPE_CHECKING:
     import keras

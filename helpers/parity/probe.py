@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from helpers.formatting import counted
+from helpers.formats import KerasRuntime
+from helpers.formats.tensors import Arrays
 from helpers.parity.compare import Outputs, compare_outputs, is_float
 from helpers.parity.golden import float64_reference
-from helpers.runtimes import KerasRuntime
-from helpers.tensors import Arrays
+from helpers.tables import counted
 
 if TYPE_CHECKING:
     import keras

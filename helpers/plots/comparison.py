@@ -10,14 +10,26 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
-from helpers.plots.style import GREEN, GREY, HATCHES, MARKERS, ORANGE, PALETTE, new_figure, styled
-from helpers.size import ArtifactSize
+from helpers.costs.size import ArtifactSize
+from helpers.plots.style import (
+    BLUE,
+    GREY,
+    HATCHES,
+    MARKERS,
+    ORANGE,
+    PALETTE,
+    new_figure,
+    styled,
+)
 
 if TYPE_CHECKING:
-    from helpers.cold_start import ColdStartReport
-    from helpers.latency import LatencyReport
-    from helpers.parity import ParityReport
-    from helpers.scorecard import Scorecard
+    from helpers.costs.cold_start_report import ColdStartReport
+    from helpers.costs.install import InstallFootprint
+    from helpers.costs.latency_report import LatencyReport
+    from helpers.parity import LayerReport, ParityReport
+
+LARGEST_SHOWN = 1e9
+"""Where an error that is no finite number is drawn: a logarithmic axis has no end."""
 
 SMALLEST_SHOWN = 1e-9
 """Where a difference of exactly zero is drawn: a logarithmic axis has no zero."""
@@ -154,33 +166,8 @@ def plot_parity(reports: Mapping[str, ParityReport], atol: float = 1e-5) -> Figu
         return figure
 
 
-def plot_scorecard(card: Scorecard) -> Figure:
-    """Draw the costs in the scorecard side by side: shorter is better, except for rows/s."""
-    panels = {
-        "size_kib": "size (KiB)",
-        "cold_start_ms": "cold start (ms)",
-        "peak_rss_mib": "peak memory (MiB)",
-        "p50_us_1": "one row (µs, median)",
-        "rows_per_s": "rows/s (more is better)",
-    }
-    panels = {column: title for column, title in panels.items() if column in card.table}
-    with styled():
-        figure = new_figure(9.0, 1.0 + 0.42 * len(card.table))
-        grid = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
-        labels = [
-            f"{name} ({row.parity})" if row.parity != "passed" else str(name)
-            for name, row in card.table.iterrows()
-        ]
-        for axes, (column, title) in zip(grid, panels.items(), strict=True):
-            values = card.table[column].astype(float)
-            color = GREEN if column == "rows_per_s" else PALETTE[0]
-            _bars_with_numbers(axes, labels, values.to_numpy(), color)
-            axes.set_title(title.replace(" (", "\n("), fontsize=9, loc="left")  # two short lines
-        grid[0].invert_yaxis()
-        return figure
-
-
-def _bars_with_numbers(axes: Axes, labels: Sequence[str], values: np.ndarray, color: str) -> None:
+def bars_with_numbers(axes: Axes, labels: Sequence[str], values: np.ndarray, color: str) -> None:
+    """Draw one bar for each label, its number behind it; NaN is "not measured"."""
     axes.barh(labels, np.nan_to_num(values), height=0.6, color=color)
     largest = np.nanmax(values) if np.isfinite(values).any() else 1.0
     for position, value in enumerate(values):
@@ -190,3 +177,54 @@ def _bars_with_numbers(axes: Axes, labels: Sequence[str], values: np.ndarray, co
     axes.set_xlim(0, largest * 1.6)  # room for the numbers
     axes.set_xticks([])
     axes.spines["bottom"].set_visible(False)
+
+
+def plot_layers(report: LayerReport, factor: float) -> Figure:
+    """Draw the error of each layer as a multiple of the source's own, from input to output.
+
+    Args:
+        report: what `compare_layers` found.
+        factor: the multiple that it allows, `LAYER_FACTOR` unless it was told otherwise. Layers
+            beyond it are crosses where the fault is, and open circles where it is passed on.
+    """
+    marks = {"diverged": ("X", ORANGE, ORANGE), "inherited": ("o", ORANGE, "white")}
+    with styled():
+        figure = new_figure(7.0, 1.0 + 0.32 * len(report.layers))
+        axes = figure.subplots()
+        for row, layer in enumerate(report.layers):
+            if not layer.compared:
+                axes.text(1.0, row, "not in the file", color=GREY, va="center", fontsize=9)
+                continue
+            ratio = layer.error_ratio if np.isfinite(layer.error_ratio) else LARGEST_SHOWN
+            marker, edge, face = marks.get(layer.status, ("o", BLUE, BLUE))
+            axes.plot(ratio, row, marker, color=edge, markerfacecolor=face, markersize=9)
+            axes.annotate(f"{layer.status}, {layer.error_ratio:.3g}", (ratio, row), (9, 0),
+                          textcoords="offset points", va="center", fontsize=9)  # fmt: skip
+        axes.axvline(factor, color=GREY, linestyle="--", linewidth=1)
+        axes.text(factor, 1.0, "limit", color=GREY, transform=axes.get_xaxis_transform(),
+                  va="bottom", ha="center")  # fmt: skip
+        axes.set_yticks(range(len(report.layers)), [each.layer for each in report.layers])
+        axes.set(xscale="log", ylim=(len(report.layers) - 0.5, -0.5))
+        low, high = axes.get_xlim()
+        axes.set_xlim(min(low, 0.5), high * 30)  # room for the words
+        axes.set_xlabel("error against the float64 run, as a multiple of the Keras layer's own")
+        return figure
+
+
+def plot_install_footprint(footprints: Mapping[str, InstallFootprint]) -> Figure:
+    """Draw what each runtime needs on disk: its largest package, and everything else."""
+    largest = [each.distributions[0].size_mib for each in footprints.values()]
+    totals = [each.total_mib for each in footprints.values()]
+    parts = {
+        "the largest package": largest,
+        "everything that it requires": [
+            total - part for total, part in zip(totals, largest, strict=True)
+        ],
+    }
+    figure = plot_stacked_bars(list(footprints), parts, "installed size (MiB)")
+    with styled():
+        (axes,) = figure.axes
+        for row, total in enumerate(totals):
+            axes.text(total, row, f" {total:,.0f} MiB", va="center")
+        axes.set_xlim(0, max(totals) * 1.15)  # room for the numbers
+    return figure

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from matplotlib.figure import Figure
 
-from helpers.latency.statistics import Summary
+from helpers.costs.statistics import Summary
 from helpers.plots.style import BLUE, GREEN, GREY, HATCHES, ORANGE, PALETTE, new_figure, styled
 
 if TYPE_CHECKING:

@@ -6,6 +6,7 @@
 
 from helpers.scorecard.build import scorecard
 from helpers.scorecard.card import Scorecard
+from helpers.scorecard.figure import plot_scorecard
 from helpers.scorecard.join import best_rows
 from helpers.scorecard.traits import Traits, read_traits
 
@@ -13,6 +14,7 @@ __all__ = [
     "Scorecard",
     "Traits",
     "best_rows",
+    "plot_scorecard",
     "read_traits",
     "scorecard",
 ]

@@ -11,12 +11,14 @@ from pathlib import Path
 
 import numpy as np
 
-from helpers.artifacts import identify
-from helpers.latency import Candidate, WorkerError
-from helpers.plots import plot_scorecard, save
-from helpers.quiet import quiet_import
+from helpers.costs.candidate import Candidate
+from helpers.costs.process import WorkerError
+from helpers.formats.identify import identify
+from helpers.formats.tensors import Arrays
+from helpers.imports import quiet_import
+from helpers.plots import save
 from helpers.scorecard.build import scorecard
-from helpers.tensors import Arrays
+from helpers.scorecard.figure import plot_scorecard
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

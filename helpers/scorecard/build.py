@@ -8,17 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from helpers.cold_start import ColdStartReport, compare_cold_starts
-from helpers.latency import Candidate, LatencyReport, measure_latency
-from helpers.memory import give_back_memory
+from helpers.costs.candidate import Candidate, as_candidate
+from helpers.costs.cold_start import compare_cold_starts
+from helpers.costs.cold_start_report import ColdStartReport
+from helpers.costs.latency import measure_latency
+from helpers.costs.latency_report import LatencyReport
+from helpers.costs.memory import give_back_memory
+from helpers.costs.size import ArtifactSize, artifact_size
+from helpers.formats.tensors import Arrays, take_rows
 from helpers.parity import ParityReport
 from helpers.scorecard.card import Scorecard
 from helpers.scorecard.check import check_artifacts, check_artifacts_apart
 from helpers.scorecard.join import join_latency
 from helpers.scorecard.traits import read_traits
-from helpers.size import ArtifactSize, artifact_size
-from helpers.tensors import Arrays, take_rows
-from helpers.workers.candidate import as_candidate
 
 if TYPE_CHECKING:
     import keras

@@ -8,11 +8,11 @@ from html import escape
 
 import pandas as pd
 
-from helpers.cold_start import ColdStartReport
-from helpers.formatting import readable
-from helpers.latency import LatencyReport
+from helpers.costs.cold_start_report import ColdStartReport
+from helpers.costs.latency_report import LatencyReport
+from helpers.costs.size import ArtifactSize
 from helpers.parity import ParityReport
-from helpers.size import ArtifactSize
+from helpers.tables import readable
 
 
 @dataclass(frozen=True, repr=False)

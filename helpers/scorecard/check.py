@@ -13,7 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from helpers.memory import give_back_memory
+from helpers.costs.candidate import Candidate, open_candidate
+from helpers.costs.memory import give_back_memory
+from helpers.costs.process import Worker
+from helpers.formats import KerasRuntime, Runtime, open_artifact
+from helpers.formats.sample_inputs import sample_inputs
+from helpers.formats.tensors import Arrays, InputError, name_arrays, rename_arrays, take_rows
 from helpers.parity import (
     GoldenError,
     ParityReport,
@@ -22,17 +27,12 @@ from helpers.parity import (
     check_probe,
     float64_reference,
 )
-from helpers.runtimes import KerasRuntime, Runtime, open_artifact
-from helpers.sample_inputs import sample_inputs
-from helpers.tensors import Arrays, InputError, name_arrays, rename_arrays, take_rows
-from helpers.workers.candidate import Candidate, open_candidate
-from helpers.workers.process import Worker
 
 if TYPE_CHECKING:
     import keras
 
 PROBE_ROWS = 64
-WORKER_MODULE = "helpers.workers.check"
+WORKER_MODULE = "helpers.costs.check_worker"
 TIMEOUT_S = 600.0
 
 

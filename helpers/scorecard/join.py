@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pandas as pd
 
-from helpers.latency import LatencyReport
+from helpers.costs.latency_report import LatencyReport
 
 TIE = 0.1
 """What is within 10% of the best counts as equal: so much, a repeated measurement may differ."""

@@ -10,8 +10,8 @@ from typing import Any
 
 import h5py
 
-from helpers.artifacts import ArtifactKind, identify
-from helpers.size import ArtifactSize, artifact_size
+from helpers.costs.size import ArtifactSize, artifact_size
+from helpers.formats.identify import ArtifactKind, identify
 
 
 @dataclass(frozen=True)

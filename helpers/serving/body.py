@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from helpers.formats.tensors import TensorSpec, format_shape
 from helpers.serving.errors import RequestError
-from helpers.tensors import TensorSpec, format_shape
 
 DEFAULT_SIGNATURE = "serving_default"
 MOST_AXES = 64

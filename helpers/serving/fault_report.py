@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from helpers.formatting import readable
+from helpers.tables import readable
 
 STORED = Path(__file__).with_name("fault_report.json")
 """The run that lesson 2 shows; ``make scale SCALE_ARGS=--store`` writes it."""

@@ -8,8 +8,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
+from helpers.costs.channel import die_with_parent
 from helpers.serving.lifetime import answer, free_port, take_request
-from helpers.workers.channel import die_with_parent
 
 
 def main() -> None:

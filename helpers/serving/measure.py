@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from helpers.formatting import counted, readable
-from helpers.latency.statistics import NOISY_IQR_RATIO, Summary, summarize
+from helpers.costs.statistics import NOISY_IQR_RATIO, Summary, summarize
+from helpers.costs.turns import random_orders
 from helpers.progress import Progress
 from helpers.serving.clients import AskingClients, Reply
 from helpers.serving.errors import ServingError
-from helpers.turns import random_orders
+from helpers.tables import counted, readable
 
 ROUNDS = 8
 COLUMNS = ["clients", "p50_us", "p90_us", "p99_us", "iqr_us", "calls", "errors", "requests_per_s"]

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
+from helpers.costs.process import Worker, WorkerError
 from helpers.serving.errors import ServingError
 from helpers.serving.folders import find_models
 from helpers.serving.lifetime import HOST, LIFE_OVER
-from helpers.workers.process import Worker, WorkerError
 
 POLL_S = 0.05
 STATUS_TIMEOUT_S = 5.0

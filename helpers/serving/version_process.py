@@ -9,15 +9,15 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from helpers.artifacts import ArtifactError
-from helpers.quiet import quiet_import
-from helpers.runtimes import Runtime, load_signatures
-from helpers.sample_inputs import sample_inputs
+from helpers.costs.channel import Channel, die_with_parent, import_alone
+from helpers.formats import Runtime, load_signatures
+from helpers.formats.identify import ArtifactError
+from helpers.formats.sample_inputs import sample_inputs
+from helpers.formats.tensors import TensorSpec
+from helpers.imports import quiet_import
 from helpers.serving.body import DEFAULT_SIGNATURE, encode_answer, read_body, to_arrays
 from helpers.serving.errors import RequestError
 from helpers.serving.warmup import read_warmup_requests
-from helpers.tensors import TensorSpec
-from helpers.workers.channel import Channel, die_with_parent, import_alone
 
 LONGEST_REASON = 300
 

@@ -11,9 +11,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from helpers.costs.process import Worker, WorkerError
 from helpers.serving.errors import RequestError
 from helpers.serving.folders import fingerprint, version_folders
-from helpers.workers.process import Worker, WorkerError
 
 ANSWER_S = 60.0
 """A version that computes longer is ended: it would keep all other requests waiting."""

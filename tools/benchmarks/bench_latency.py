@@ -18,7 +18,7 @@ from pathlib import Path
 
 from latency_parts import PARTS, Bench, Verdicts, write_digits
 
-from helpers.quiet import quiet_import
+from helpers.imports import quiet_import
 
 
 def main() -> int:

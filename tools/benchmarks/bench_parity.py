@@ -25,11 +25,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # for routes, as p
 
 from parity_faults import FAULTS, Case
 
-from helpers import models
-from helpers.digits import Digits, load_digits
+from helpers.formats import open_artifact
+from helpers.lessons import models
+from helpers.lessons.digits import Digits, load_digits
 from helpers.parity import ParityReport, check_parity, float64_reference
 from helpers.parity.compare import GOLDEN_FACTOR
-from helpers.runtimes import open_artifact
 from routes import SUFFIXES, write_artifact
 
 ROWS = 32

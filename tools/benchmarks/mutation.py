@@ -50,16 +50,20 @@ class Target:
 
 SLOW = "mobilenet or real_size or uncalibrated or two_million or deep_model or stale_weights"
 TARGETS = {
-    "tensors": Target(("helpers/tensors.py",), ("tests/test_tensors.py",)),
+    "tensors": Target(("helpers/formats/tensors.py",), ("tests/test_tensors.py",)),
     "latency": Target(
-        ("helpers/latency/statistics.py", "helpers/latency/results.py",
-         "helpers/latency/report.py"),
+        ("helpers/costs/statistics.py", "helpers/costs/results.py",
+         "helpers/costs/latency_report.py"),
         ("tests/test_latency.py",),
         "percentile or statistics or enough or noise or warning or scenario or report or best",
     ),
-    "size": Target(("helpers/size/*.py",), ("tests/test_size.py",)),
+    "size": Target(
+        ("helpers/costs/size.py", "helpers/costs/install.py", "helpers/formats/contents.py"),
+        ("tests/test_size.py",),
+    ),
     "runtimes": Target(
-        ("helpers/runtimes/*.py", "helpers/artifacts.py"),
+        ("helpers/formats/runtime.py", "helpers/formats/keras.py", "helpers/formats/onnx.py",
+         "helpers/formats/saved_model.py", "helpers/formats/identify.py"),
         ("tests/test_runtimes.py", "tests/test_artifacts.py"),
         "not (anywhere or no_bytes or any_name or flipped or needs_no)",
     ),

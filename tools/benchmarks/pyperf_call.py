@@ -2,7 +2,7 @@
 
     python pyperf_call.py REQUEST.json [options of pyperf]
 
-The request names the candidate, the inputs and the batch size, as `helpers.latency` hands them to
+The request names the candidate, the inputs and the batch size, as `helpers.costs` hands them to
 its own workers, so that both tools time the same call.
 """
 
@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pyperf
 
-from helpers.workers.channel import open_requested
-from helpers.workers.inputs import load_inputs, prepare_batch
-from helpers.workers.timing import keep_to_processors
+from helpers.costs.channel import open_requested
+from helpers.costs.inputs import load_inputs, prepare_batch
+from helpers.costs.timing import keep_to_processors
 
 
 def main() -> None:

@@ -21,8 +21,8 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from helpers.runtimes import load_onnx
-from helpers.sample_inputs import sample_inputs
+from helpers.formats import load_onnx
+from helpers.formats.sample_inputs import sample_inputs
 from helpers.serving.body import DEFAULT_SIGNATURE, encode_answer, read_body, to_arrays
 from helpers.serving.errors import RequestError
 

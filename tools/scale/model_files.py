@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from helpers.quiet import quiet_import
+from helpers.imports import quiet_import
 
 if TYPE_CHECKING:
     import keras
@@ -34,8 +34,8 @@ def write_model_files(folder: Path) -> None:
     os.environ["KERAS_BACKEND"] = "tensorflow"
     with quiet_import():
         import keras  # noqa: F401
-    from helpers.digits import load_digits
-    from helpers.models import build_digits_cnn, train
+    from helpers.lessons.digits import load_digits
+    from helpers.lessons.models import build_digits_cnn, train
 
     digits = load_digits()
     model = build_digits_cnn()

@@ -33,7 +33,7 @@ PAUSE_S = 0.02
 def _session(path: str) -> Any:
     """Open the model once in each worker."""
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"
-    from helpers.runtimes import load_onnx
+    from helpers.formats import load_onnx
 
     return load_onnx(path)
 

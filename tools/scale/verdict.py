@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from helpers.formatting import counted
 from helpers.serving.fault_report import FaultReport
+from helpers.tables import counted
 from tools.scale.load import PLAIN, RETRIED
 
 MEMORY_LIMIT_MIB = 3 * 1024

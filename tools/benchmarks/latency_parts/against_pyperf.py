@@ -10,9 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from helpers.latency import Candidate, measure_latency
-from helpers.workers.inputs import save_inputs
-from helpers.workers.process import THREAD_VARIABLES
+from helpers.costs.candidate import Candidate
+from helpers.costs.inputs import save_inputs
+from helpers.costs.latency import measure_latency
+from helpers.costs.process import THREAD_VARIABLES
 from latency_parts.bench import Bench
 
 PYPERF_CALL = Path(__file__).parents[1] / "pyperf_call.py"

@@ -43,8 +43,8 @@ class Bench:
 
 def write_digits(folder: Path) -> np.ndarray:
     """Write the digits CNN by three routes and return real images for it."""
-    from helpers.digits import load_digits
-    from helpers.models import build_digits_cnn
+    from helpers.lessons.digits import load_digits
+    from helpers.lessons.models import build_digits_cnn
 
     images = load_digits().test_images
     model = build_digits_cnn()

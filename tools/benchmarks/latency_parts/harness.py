@@ -6,9 +6,9 @@ import time
 
 import numpy as np
 
-from helpers.latency import Candidate
-from helpers.workers.channel import open_requested
-from helpers.workers.timing import time_calls
+from helpers.costs.candidate import Candidate
+from helpers.costs.channel import open_requested
+from helpers.costs.timing import time_calls
 from latency_parts.bench import Bench
 
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from helpers.latency import Candidate, measure_latency
+from helpers.costs.candidate import Candidate
+from helpers.costs.latency import measure_latency
 from latency_parts.bench import Bench, write_routes
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def bench_ratios(bench: Bench) -> None:
     }
     _compare_ratios(bench, "digits CNN", options, bench.images, DIGITS_US, 60.0)
 
-    from helpers.models import build_mobilenet_v2
+    from helpers.lessons.models import build_mobilenet_v2
 
     write_routes(build_mobilenet_v2(), folder, "mobilenet")
     options = {

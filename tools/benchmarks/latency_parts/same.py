@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from helpers.latency import measure_latency
+from helpers.costs.latency import measure_latency
 from latency_parts.bench import Bench
 
 

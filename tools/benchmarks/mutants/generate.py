@@ -1,6 +1,6 @@
 """Run in a copy of the repository: write the mutants of the named modules into them.
 
-    python -m mutants.generate helpers/tensors.py helpers/artifacts.py
+    python -m mutants.generate helpers/formats/tensors.py helpers/formats/identify.py
 
 Needs mutmut. Prints the names of the mutants as JSON.
 """

@@ -26,7 +26,7 @@ import pytest
 from _pytest.runner import runtestprotocol
 
 from helpers import mutant_switch
-from helpers.workers.channel import die_with_parent
+from helpers.costs.channel import die_with_parent
 from mutants.results import Outcome, Result, append, pending
 
 FOLDER = Path.cwd()

@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 from keras import layers
 
-from helpers.runtimes import Runtime, load_onnx, load_saved_model
+from helpers.formats import Runtime, load_onnx, load_saved_model
 from parity_faults.case import Case, Fault, listed
 from routes import write_artifact
 

@@ -9,8 +9,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from helpers.formats import KerasRuntime, Runtime
 from helpers.parity.golden import _rebuild_in_float64
-from helpers.runtimes import KerasRuntime, Runtime
 
 Fault = Callable[["Case"], "Runtime | str"]
 """Takes a case and returns a runtime with the fault, or why this model cannot have it."""

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from keras import layers
 
-from helpers.runtimes import KerasRuntime, Runtime
+from helpers.formats import KerasRuntime, Runtime
 from parity_faults.case import Case, Fault
 
 

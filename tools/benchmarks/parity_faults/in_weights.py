@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from helpers.runtimes import KerasRuntime, Runtime
+from helpers.formats import KerasRuntime, Runtime
 from parity_faults.case import Case, Fault, listed
 
 SMALLEST_EFFECT = 1e-6

@@ -1,5 +1,0 @@
-"""A page that runs an ONNX file in the reader's own browser, on digits that the reader draws."""
-
-from helpers.browser.page import RUNTIME_URL, RUNTIME_VERSION, DigitCanvas, digit_canvas
-
-__all__ = ["RUNTIME_URL", "RUNTIME_VERSION", "DigitCanvas", "digit_canvas"]

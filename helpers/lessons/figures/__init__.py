@@ -1,0 +1,29 @@
+"""The figures that only a lesson draws."""
+
+from helpers.lessons.figures.course import (
+    plot_digits,
+    plot_insides,
+    plot_predictions,
+    plot_resumed_training,
+)
+from helpers.lessons.figures.graphs import (
+    GraphNode,
+    draw_graph,
+    graph_nodes_of_function,
+    plot_graph,
+)
+from helpers.lessons.figures.onnx_graph import graph_nodes_of_onnx
+from helpers.plots.style import show
+
+__all__ = [
+    "GraphNode",
+    "draw_graph",
+    "graph_nodes_of_function",
+    "graph_nodes_of_onnx",
+    "plot_digits",
+    "plot_graph",
+    "plot_insides",
+    "plot_predictions",
+    "plot_resumed_training",
+    "show",
+]
