@@ -11,10 +11,10 @@ import pytest
 
 import needs
 from conftest import ArtifactOf, RunPython
-from helpers.costs import cold_start as measure_module
+from helpers.costs import opened
 from helpers.costs.candidate import Candidate
-from helpers.costs.cold_start import compare_cold_starts, measure_cold_start
-from helpers.costs.cold_start_report import ColdStart, ColdStartRun
+from helpers.costs.cold_start import compare_cold_starts, in_turns, measure_cold_start
+from helpers.costs.cold_start_results import ColdStart, ColdStartRun
 from helpers.costs.process import WorkerError
 from tiny_onnx import write_dense
 
@@ -54,12 +54,12 @@ def test_every_run_is_a_fresh_process_and_the_first_is_not_counted(
 ) -> None:
     process_ids = []
 
-    class Listener(measure_module.Worker):
+    class Listener(opened.Worker):
         def __init__(self, *arguments: Any) -> None:
             super().__init__(*arguments)
             process_ids.append(self.process_id)
 
-    monkeypatch.setattr(measure_module, "Worker", Listener)
+    monkeypatch.setattr(opened, "Worker", Listener)
     start = measure_cold_start(dense, INPUTS, repeats=2)
     assert len(set(process_ids)) == 3
     assert len(start.runs) == 2
@@ -86,7 +86,7 @@ def test_a_large_parent_does_not_count_as_the_peak_of_its_child(dense: Path) -> 
 
 USE_MEMORY = """
 import mmap
-from helpers.costs.first_call import peak_rss_mib
+from helpers.costs.worker import peak_rss_mib
 
 mapped = mmap.mmap(-1, 2**30)
 untouched = peak_rss_mib()
@@ -120,14 +120,14 @@ def test_tensorflow_is_not_loaded_for_onnx_and_costs_more(
 
 
 def test_turns_are_balanced_and_seeded() -> None:
-    turns = list(measure_module._turns(["a", "b", "c"], 20, seed=1))
+    turns = list(in_turns(["a", "b", "c"], 20, seed=1))
     rounds = [turns[start : start + 3] for start in range(0, 60, 3)]
     for number, visited in enumerate(rounds):
         assert {name for _, name in visited} == {"a", "b", "c"}
         assert {each for each, _ in visited} == {number}
     assert len({tuple(name for _, name in visited) for visited in rounds}) > 2
-    assert turns == list(measure_module._turns(["a", "b", "c"], 20, seed=1))
-    assert turns != list(measure_module._turns(["a", "b", "c"], 20, seed=2))
+    assert turns == list(in_turns(["a", "b", "c"], 20, seed=1))
+    assert turns != list(in_turns(["a", "b", "c"], 20, seed=2))
 
 
 def test_failures_are_kept_apart(

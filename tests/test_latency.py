@@ -24,17 +24,14 @@ from jupyter_client.manager import start_new_kernel
 
 import needs
 from conftest import ROOT, ArtifactOf, RunPython
-from helpers.costs import rounds as rounds_module
+from helpers.costs.arrays import prepare_batch, save_arrays
 from helpers.costs.candidate import Candidate
-from helpers.costs.inputs import prepare_batch, save_inputs
-from helpers.costs.latency import measure_latency, measure_throughput
-from helpers.costs.latency_report import LatencyReport, ThroughputReport
+from helpers.costs.latency import measure_latency, median_seconds, random_orders
+from helpers.costs.latency_results import Failure, LatencyReport, LatencyResult
+from helpers.costs.opened import WORKER_MODULE, OpenedArtifact
 from helpers.costs.process import Worker, WorkerError
-from helpers.costs.results import Failure, LatencyResult, ThroughputResult
-from helpers.costs.rounds import WORKER_MODULE
 from helpers.costs.statistics import calls_needed, summarize
-from helpers.costs.timing import time_calls
-from helpers.costs.turns import random_orders
+from helpers.costs.worker import time_calls
 from helpers.formats.tensors import InputError
 from tiny_onnx import write_dense
 
@@ -182,7 +179,7 @@ def test_a_report_shows_results_failures_and_terms() -> None:
     ]
 
 
-def check_html(report: LatencyReport | ThroughputReport) -> None:
+def check_html(report: LatencyReport) -> None:
     """Compare the table and the remarks in HTML with those in text."""
     html, lines = report._repr_html_(), words(repr(report))
     cells = re.findall("<t[hd]>(.*?)</t[hd]>", html)
@@ -210,25 +207,6 @@ def test_a_report_finds_results_and_says_why_one_is_missing() -> None:
         REPORT.result("it", 3)
 
 
-def test_the_best_batch_size_has_the_highest_throughput() -> None:
-    results = tuple(
-        ThroughputResult(name, size, rate, 10, 1, 1.0)
-        for name, size, rate in [("a", 1, 10.0), ("a", 8, 30.0), ("a", 32, 20.0), ("b", 1, 5.0)]
-    )
-    report = ThroughputReport(results, (Failure("c", None, "it crashed"),), 1.0, 1.0, 1.0)
-    assert [(each.candidate, each.batch_size) for each in report.best] == [("a", 8), ("b", 1)]
-    assert report.to_frame()["best"].tolist() == [False, True, False, True]
-    assert set(report.to_frame()["scenario"]) == {"Offline"}
-    assert report.result("a", 32).rows_per_s == 20.0
-    with pytest.raises(KeyError, match="not measured: c: it crashed"):
-        report.result("c", 1)
-    assert words(repr(report))[:2] == [
-        "scenario candidate batch_size rows_per_s calls threads cpu_per_wall best",
-        "Offline a 1 10 10 1 1 False",
-    ]
-    check_html(report)
-
-
 # Order and timing of the visits
 
 
@@ -247,28 +225,29 @@ def test_every_round_visits_every_cell_once_in_a_new_seeded_order() -> None:
 def test_a_visit_times_single_calls_and_leaves_the_first_out() -> None:
     durations = iter([1.0, *[0.001] * 1000])  # the first one is far longer than a busy moment
     visit = time_calls(lambda: time.sleep(next(durations)), seconds=0.5, max_calls=1000)
-    samples = visit["nanoseconds"]
+    samples = visit.nanoseconds
     assert len(samples) >= 2
     assert max(samples) < 1e9
-    assert sum(samples) <= visit["wall_ns"]
-    assert visit["cpu_ns"] < visit["wall_ns"]  # it slept
+    assert sum(samples) <= visit.wall_ns
+    assert visit.cpu_ns < visit.wall_ns  # it slept
 
 
 def test_a_visit_ends_with_its_time_or_its_calls_but_not_before_one() -> None:
-    assert len(time_calls(int, seconds=10.0, max_calls=7)["nanoseconds"]) == 7
-    assert len(time_calls(lambda: time.sleep(0.02), 0.001, 7)["nanoseconds"]) == 1
+    assert len(time_calls(int, seconds=10.0, max_calls=7).nanoseconds) == 7
+    assert len(time_calls(lambda: time.sleep(0.02), 0.001, 7).nanoseconds) == 1
 
 
 @needs.linux("the processors that a worker may use")
 def test_a_worker_has_as_many_processors_as_threads(dense: Path, tmp_path: Path) -> None:
     allowed = sorted(os.sched_getaffinity(0))
-    save_inputs(tmp_path / "inputs.npz", INPUTS)
+    rows = tmp_path / "rows.npz"
+    save_arrays(rows, {"x": INPUTS})
     for threads in (1, len(allowed), len(allowed) + 1):
-        with Worker(WORKER_MODULE, tmp_path / str(threads)) as worker:
-            request = Candidate(dense).request(threads)
-            inputs = str(tmp_path / "inputs.npz")
-            worker.ask({"candidate": request, "inputs": inputs, "batch_sizes": [1]}, 60)
-            assert sorted(os.sched_getaffinity(worker.process_id)) == allowed[-threads:]
+        with OpenedArtifact(Candidate(dense), tmp_path / str(threads), threads) as artifact:
+            artifact.wait().warm_up(str(rows), [1], threads)
+            tasks = Path("/proc", str(artifact.process_id), "task").iterdir()
+            for task in tasks:  # threads that existed before the warm-up too
+                assert sorted(os.sched_getaffinity(int(task.name))) == allowed[-threads:]
     assert sorted(os.sched_getaffinity(0)) == allowed
 
 
@@ -276,14 +255,14 @@ def test_visits_are_interleaved_until_the_budget_is_spent(
     dense: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     visits, times = [], []
-    ask = rounds_module.Worker.ask
+    visit = OpenedArtifact.visit
 
-    def listen(worker: Any, request: Any, timeout_s: float) -> Any:
-        visits.append((worker.process_id, request["batch_size"]))
+    def listen(artifact: OpenedArtifact, batch_size: int, *arguments: Any) -> Any:
+        visits.append((artifact.process_id, batch_size))
         times.append(time.monotonic())
-        return ask(worker, request, timeout_s)
+        return visit(artifact, batch_size, *arguments)
 
-    monkeypatch.setattr(rounds_module.Worker, "ask", listen)
+    monkeypatch.setattr(OpenedArtifact, "visit", listen)
     report = measure_latency(
         {"first": dense, "second": dense}, INPUTS, batch_sizes=(1, 2), budget_s=1.0, seed=5
     )
@@ -300,21 +279,37 @@ def test_visits_are_interleaved_until_the_budget_is_spent(
         assert min(result.round_p50_us) <= result.p50_us <= max(result.round_p50_us)
 
 
+# Calls of this process
+
+
+def test_calls_take_turns_and_the_slow_one_is_known() -> None:
+    order: list[str] = []
+
+    def slow() -> None:
+        order.append("slow")
+        time.sleep(0.005)
+
+    seconds = median_seconds({"slow": slow, "fast": lambda: order.append("fast")}, rounds=5)
+    assert order == ["slow", "fast"] * 7  # two rounds of warm-up
+    assert seconds["slow"] > 0.004
+    assert seconds["slow"] > 5 * seconds["fast"]
+
+
+@pytest.mark.parametrize(("calls", "rounds"), [({}, 3), ({"a": int}, 0)])
+def test_nothing_to_time_is_refused(calls: dict, rounds: int) -> None:
+    with pytest.raises(ValueError, match="expected calls and rounds"):
+        median_seconds(calls, rounds)
+
+
 # Measuring
 
 
-def test_latency_and_throughput_of_the_same_artifact_agree(dense: Path) -> None:
-    arguments: dict[str, Any] = {"batch_sizes": (1, 8), "budget_s": QUICK_S}
-    latency = measure_latency({"dense": dense}, INPUTS, **arguments)
-    throughput = measure_throughput({"dense": dense}, INPUTS, **arguments)
+def test_latency_is_measured_for_each_batch_size(dense: Path) -> None:
+    latency = measure_latency({"dense": dense}, INPUTS, batch_sizes=(1, 8), budget_s=QUICK_S)
     assert [result.batch_size for result in latency.results] == [1, 8]
     assert latency.failures == ()
     assert latency.call_floor_us < min(result.p50_us for result in latency.results)
     assert latency.startup_s > 0
-    for size in (1, 8):
-        rate = throughput.result("dense", size).rows_per_s
-        assert 0.2 < rate * latency.result("dense", size).p50_us / 1e6 / size < 5
-    assert throughput.best[0].batch_size == 8
 
 
 def test_batches_larger_than_the_inputs_are_filled_and_it_is_said(dense: Path) -> None:
@@ -380,7 +375,7 @@ def test_threads_are_what_was_asked_for(artifact: ArtifactOf, run_python: RunPyt
     source = """
         import json, sys
         from helpers.costs.candidate import Candidate
-        from helpers.costs.channel import open_requested
+        from helpers.costs.worker import open_requested
         onnx, _, _ = open_requested(Candidate(sys.argv[1], allow_spinning=True).request(3))
         options = onnx._model.get_session_options()
         spinning = options.get_session_config_entry("session.intra_op.allow_spinning")
@@ -416,13 +411,10 @@ def test_threads_are_what_was_asked_for(artifact: ArtifactOf, run_python: RunPyt
         ({"threads": True}, "threads: expected a whole number from 1 on, got True"),
     ],
 )
-@pytest.mark.parametrize("measure", [measure_latency, measure_throughput])
-def test_bad_arguments_are_refused(
-    measure: Any, dense: Path, arguments: dict[str, Any], message: str
-) -> None:
+def test_bad_arguments_are_refused(dense: Path, arguments: dict[str, Any], message: str) -> None:
     arguments = {"candidates": {"dense": dense}, "inputs": INPUTS} | arguments
     with pytest.raises(ValueError, match=message):
-        measure(**arguments)
+        measure_latency(**arguments)
 
 
 @pytest.mark.parametrize(
@@ -638,7 +630,7 @@ def test_workers_end_with_their_parent(script: Any, signal_number: int) -> None:
 
 
 def test_a_worker_ends_when_its_pipe_closes(tmp_path: Path) -> None:
-    with Worker(rounds_module.WORKER_MODULE, tmp_path) as worker:
+    with Worker(WORKER_MODULE, tmp_path) as worker:
         assert is_running(worker.process_id)
         worker._process.stdin.close()
         assert all_ended([worker.process_id])

@@ -2,107 +2,81 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from helpers import formats
-from helpers.formats import KerasMethod, Runtime
-from helpers.formats.identify import ArtifactKind, identify
-from helpers.formats.onnx import OnnxOptimization
-
-LOADERS: Mapping[ArtifactKind, str] = {
-    "keras": "load_keras",
-    "h5": "load_keras",
-    "saved_model": "load_saved_model",
-    "onnx": "load_onnx",
-}
-FRAMEWORKS: Mapping[str, str] = {
-    "load_keras": "keras",
-    "load_saved_model": "tensorflow",
-    "load_onnx": "onnxruntime",
-}
-OPTIONS: Mapping[str, tuple[str, ...]] = {
-    "load_keras": ("method",),
-    "load_saved_model": ("signature",),
-    "load_onnx": ("allow_spinning", "optimization"),
-}
+from helpers.costs.messages import Open
+from helpers.formats import FORMATS
+from helpers.formats.identify import identify
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False)
 class Candidate:
-    """An artifact and how it is opened; an option that is None keeps the loader's default.
+    """An artifact and how it is opened.
 
     Attributes:
         path: of the artifact.
-        method: how a Keras model is called; see `load_keras`.
-        signature: of a SavedModel; see `load_saved_model`.
-        allow_spinning: of ONNX Runtime's threads; see `load_onnx`.
-        optimization: of the graph by ONNX Runtime; see `load_onnx`.
         threads: of this candidate, when it is not the number that all the others get.
         imports: modules to import first, such as the one that registers your custom layers.
+        options: of the loader, given by name: ``method`` (`load_keras`), ``signature``
+            (`load_saved_model`), ``allow_spinning`` and ``optimization`` (`load_onnx`). None keeps
+            the loader's default.
     """
 
     path: str | Path
-    method: KerasMethod | None = None
-    signature: str | None = None
-    allow_spinning: bool | None = None
-    optimization: OnnxOptimization | None = None
     threads: int | None = None
     imports: tuple[str, ...] = ()
+    options: dict[str, Any] = field(default_factory=dict)
 
-    def __post_init__(self) -> None:
-        """Refuse a number of threads that is none."""
-        if self.threads is not None:
-            check_threads(self.threads)
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        threads: int | None = None,
+        imports: tuple[str, ...] = (),
+        **options: Any,
+    ) -> None:
+        known = list(dict.fromkeys(name for each in FORMATS.values() for name in each.options))
+        if unknown := [name for name in options if name not in known]:
+            raise TypeError(f"expected options among {known}, got {unknown}")
+        if threads is not None:
+            check_threads(threads)
+        given = {name: value for name, value in options.items() if value is not None}
+        for name, value in (("path", path), ("threads", threads), ("imports", tuple(imports)),
+                            ("options", given)):  # fmt: skip
+            object.__setattr__(self, name, value)
 
-    def request(self, threads: int | None = None) -> dict[str, Any]:
-        """Write down for the child what to open.
+    def request(self, threads: int | None = None, *, alone: bool = False) -> Open:
+        """Write down for the worker what to open.
 
         Args:
             threads: unless the candidate has its own; None keeps the runtime's default.
+            alone: import the framework without what it only takes along. Modules of the
+                candidate's own may need that, so they switch it off.
 
         Raises:
             ArtifactError: nothing to open there; see `identify`.
             ValueError: an option that this kind of artifact does not have.
         """
         kind = identify(self.path)
-        loader = LOADERS[kind]
-        arguments: dict[str, Any] = {"path": str(Path(self.path).resolve())}
-        for option in (option for options in OPTIONS.values() for option in options):
-            value = getattr(self, option)
-            if value is None:
-                continue
-            if option not in OPTIONS[loader]:
+        for name in self.options:
+            if name not in FORMATS[kind].options:
                 raise ValueError(
-                    f"{option}: {self.path} is of kind {kind}, which takes "
-                    f"{', '.join(OPTIONS[loader])} instead. Leave {option} out."
+                    f"{name}: {self.path} is of kind {kind}, which takes "
+                    f"{', '.join(FORMATS[kind].options)} instead. Leave {name} out."
                 )
-            arguments[option] = value
-        threads = self.threads or threads
-        if threads and loader == "load_onnx":
-            arguments["intra_op_num_threads"] = threads
-        return {
-            "framework": FRAMEWORKS[loader],
-            "loader": loader,
-            "arguments": arguments,
-            "threads": threads,
-            "imports": list(self.imports),
-            "path": sys.path,  # where this process finds the modules
-        }
-
-
-def open_candidate(candidate: Candidate) -> Runtime:
-    """Open a candidate in this process, as a worker would.
-
-    Raises:
-        ArtifactError: see the loaders of `helpers.formats`.
-        ValueError: an option that this kind of artifact does not have.
-    """
-    request = candidate.request()
-    return getattr(formats, request["loader"])(**request["arguments"])
+        return Open(
+            kind,
+            os.path.abspath(self.path),  # not resolved: weights may lie beside the link
+            self.options,
+            self.threads or threads,
+            list(self.imports),
+            sys.path,
+            alone and not self.imports,
+        )
 
 
 def as_candidate(value: Candidate | str | Path) -> Candidate:

@@ -1,4 +1,4 @@
-"""The child's side of the two pipes. Standard library only: the child measures imports."""
+"""The worker's side of the pipes. Standard library only: the worker measures imports."""
 
 from __future__ import annotations
 
@@ -6,16 +6,12 @@ import importlib
 import json
 import os
 import sys
-import time
 from _thread import start_new_thread
 from collections.abc import Iterable, Mapping
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from helpers.imports import collector_at_rest
-
-if TYPE_CHECKING:
-    from helpers.formats import Runtime
 
 PR_SET_PDEATHSIG = 1
 SIGKILL = 9
@@ -23,15 +19,14 @@ TAKEN_ALONG = ("keras", "sklearn", "pandas", "matplotlib", "IPython")
 
 
 class Channel:
-    """Requests come in on file descriptor 0, replies go out on what was descriptor 1.
+    """Requests come in on file descriptor 0, replies go out on the one that the command names.
 
-    The process ends as soon as the parent's end of the pipe closes, whatever it is doing. What
-    libraries print to descriptor 1 goes to the log with descriptor 2.
+    The process ends as soon as the manager's end of the pipe closes, whatever it is doing. What
+    libraries print goes to the log: nothing but replies is ever in the pipe of replies.
     """
 
     def __init__(self) -> None:
-        self._replies = os.dup(1)
-        os.dup2(2, 1)
+        self._replies = int(sys.argv[1])
         self._requests: SimpleQueue[bytes] = SimpleQueue()
         start_new_thread(self._listen, ())
 
@@ -53,8 +48,8 @@ class Channel:
     def reply_error(self, error: BaseException) -> None:
         """Answer that it did not work, in the words of the error."""
         message = " ".join(str(error).split())
-        kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
-        self.reply({"error": f"{kind}{message}"})
+        kind = "" if isinstance(error, ValueError) else type(error).__name__
+        self.reply({"error": message, "kind": kind})
 
 
 def die_with_parent() -> None:
@@ -69,7 +64,7 @@ def die_with_parent() -> None:
 
 
 def find_modules(folders: Iterable[str]) -> None:
-    """Let this process import what its parent can."""
+    """Let this process import what the manager's can."""
     sys.path.extend(folder for folder in folders if folder not in sys.path)
 
 
@@ -90,33 +85,3 @@ def import_alone(framework: str) -> None:
     finally:
         for name in left_out:
             del sys.modules[name]
-
-
-def open_requested(
-    request: Mapping[str, Any], *, alone: bool = False
-) -> tuple[Runtime, float, float]:
-    """Open what `Candidate.request` describes.
-
-    Args:
-        request: the candidate's.
-        alone: import the framework as `import_alone` does.
-
-    Returns:
-        The runtime, and the milliseconds that the imports and the loading took. The package
-        `helpers.formats` counts as import: it costs hardly more than NumPy, which every runtime
-        needs.
-    """
-    find_modules(request["path"])
-    start = time.perf_counter()
-    runtimes = importlib.import_module("helpers.formats")
-    (import_alone if alone else importlib.import_module)(request["framework"])
-    for module in request["imports"]:
-        importlib.import_module(module)
-    imported = time.perf_counter()
-    if request["threads"] and request["framework"] != "onnxruntime":
-        threading = importlib.import_module("tensorflow").config.threading
-        threading.set_intra_op_parallelism_threads(request["threads"])
-        threading.set_inter_op_parallelism_threads(request["threads"])
-    runtime = getattr(runtimes, request["loader"])(**request["arguments"])
-    loaded = time.perf_counter()
-    return runtime, 1e3 * (imported - start), 1e3 * (loaded - imported)

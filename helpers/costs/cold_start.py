@@ -1,24 +1,24 @@
-"""Start fresh processes and measure each until its first answer."""
+"""How long a fresh process needs from its start to its first answer, and how much memory."""
 
 from __future__ import annotations
 
 import tempfile
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 
-from helpers.costs.candidate import Candidate, as_candidate
-from helpers.costs.cold_start_report import ColdStart, ColdStartReport, ColdStartRun
-from helpers.costs.inputs import save_inputs
-from helpers.costs.process import Worker, WorkerError
-from helpers.costs.turns import random_orders
-from helpers.formats.identify import ArtifactError
-from helpers.formats.tensors import Arrays
-from helpers.progress import Progress
+import numpy as np
 
-WORKER_MODULE = "helpers.costs.first_call"
-TIMEOUT_S = 300.0
+from helpers.costs.arrays import name_inputs
+from helpers.costs.candidate import Candidate, as_candidate
+from helpers.costs.cold_start_results import ColdStart, ColdStartReport, ColdStartRun
+from helpers.costs.latency import check_candidates, random_orders
+from helpers.costs.opened import OpenedArtifact
+from helpers.costs.process import WorkerError
+from helpers.formats.identify import ArtifactError
+from helpers.formats.sample_inputs import sample_inputs
+from helpers.formats.tensors import Arrays, InputError
+from helpers.progress import Progress
 
 
 def measure_cold_start(
@@ -65,20 +65,23 @@ def compare_cold_starts(
         InputError: the inputs are no arrays, or have no rows.
         ValueError: no candidates, no repeats, or an option that an artifact does not have.
     """
-    if not isinstance(candidates, Mapping) or not candidates:
-        raise ValueError(
-            f"candidates: expected at least one, as {{name: path}}, got {candidates!r}"
-        )
+    check_candidates(candidates)
     if repeats < 1:
         raise ValueError(f"repeats: expected a whole number from 1 on, got {repeats!r}")
-    with (
-        tempfile.TemporaryDirectory(prefix="helpers_cold_start_") as folder,
-        Progress(progress) as line,
-    ):
-        path = Path(folder, "inputs.npz")
-        rows = None if inputs is None else save_inputs(path, inputs)
-        turns = _turns(list(candidates), repeats + warm_up, seed)
-        runs, failures = _run_all(candidates, turns, path, rows, line)
+    arrays = None if inputs is None else name_inputs(inputs)
+    runs: dict[str, list[ColdStartRun]] = {name: [] for name in candidates}
+    failures: dict[str, str] = {}
+    turns = list(in_turns(list(candidates), repeats + warm_up, seed))
+    with Progress(progress) as line:
+        for done, (number, name) in enumerate(turns):
+            if name in failures:
+                continue
+            line.show(f"cold start of {name}, run {number + 1}", done / len(turns))
+            try:
+                runs[name].append(_run_once(as_candidate(candidates[name]), arrays))
+            except (ArtifactError, InputError, WorkerError) as error:
+                failures[name] = str(error)
+                del runs[name]
     state = "warm" if warm_up else "unknown"
     measured = {name: tuple(found[warm_up:]) for name, found in runs.items()}
     return ColdStartReport(
@@ -86,43 +89,18 @@ def compare_cold_starts(
     )
 
 
-def _run_all(
-    candidates: Mapping[str, Candidate | str | Path],
-    turns: Sequence[tuple[int, str]],
-    inputs: Path,
-    rows: int | None,
-    line: Progress,
-) -> tuple[dict[str, list[ColdStartRun]], dict[str, str]]:
-    """Return the runs of the candidates that answered each time, and why the others did not."""
-    runs: dict[str, list[ColdStartRun]] = {name: [] for name in candidates}
-    failures: dict[str, str] = {}
-    for done, (number, name) in enumerate(turns):
-        if name in failures:
-            continue
-        line.show(f"cold start of {name}, run {number + 1}", done / len(turns))
-        try:
-            runs[name].append(_run_once(as_candidate(candidates[name]), inputs, rows))
-        except (ArtifactError, WorkerError) as error:
-            failures[name] = str(error)
-            del runs[name]
-    return runs, failures
-
-
-def _turns(names: list[str], rounds: int, seed: int) -> list[tuple[int, str]]:
-    """Return the number of a round and a name: every name once in each round, in random order."""
+def in_turns(names: Sequence[str], rounds: int, seed: int) -> Iterator[tuple[int, str]]:
+    """Yield the number of a round and a name: every name once in each round, in random order."""
     orders = islice(random_orders(names, seed), rounds)
-    return [(number, name) for number, order in enumerate(orders) for name in order]
+    return ((number, name) for number, order in enumerate(orders) for name in order)
 
 
-def _run_once(candidate: Candidate, inputs: Path, rows: int | None) -> ColdStartRun:
-    request = {
-        "candidate": candidate.request(),
-        "inputs": None if rows is None else str(inputs),
-        "rows": rows,
-    }
-    start = time.perf_counter()
-    with Worker(WORKER_MODULE, inputs.parent / "worker") as worker:
-        reply = worker.ask(request, TIMEOUT_S)
-        total_ms = 1e3 * (time.perf_counter() - start)
-    total_ms -= reply.pop("inputs_ms")
-    return ColdStartRun(total_ms=total_ms, **reply)
+def _run_once(candidate: Candidate, arrays: Mapping[str, np.ndarray] | None) -> ColdStartRun:
+    with (
+        tempfile.TemporaryDirectory(prefix="helpers_cold_start_") as folder,
+        OpenedArtifact(candidate, Path(folder)) as artifact,
+    ):
+        artifact.wait()
+        if arrays is None:
+            arrays = sample_inputs(artifact.inputs, rows=1).arrays
+        return artifact.first_call(arrays)

@@ -1,28 +1,52 @@
-"""Measure latency (how long one call takes) and throughput (how many rows a second)."""
+"""How long a call takes, measured so that the comparison holds.
+
+1. Every candidate runs in a process of its own, with a stated number of threads.
+2. Visits to the candidates are interleaved, in a new random order each round. Measured one after
+   the other, identical candidates differed by up to 40% here; interleaved, by about 1%.
+3. Every batch size is warmed up first: the first calls trace, compile and allocate.
+4. The median and the quartiles are reported, and a percentile only with enough calls.
+5. What is timed is the whole call: NumPy arrays in, NumPy arrays out.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
+from helpers.costs.arrays import name_inputs, save_arrays
 from helpers.costs.candidate import Candidate, as_candidate, check_threads
-from helpers.costs.latency_report import LatencyReport, ThroughputReport
-from helpers.costs.results import LatencyResult, ThroughputResult
-from helpers.costs.rounds import Measured, Visit, measure_rounds
+from helpers.costs.latency_results import Failure, LatencyReport, LatencyResult
+from helpers.costs.messages import Visited
+from helpers.costs.opened import OpenedArtifact
+from helpers.costs.process import WorkerError
 from helpers.costs.statistics import summarize
+from helpers.formats.identify import ArtifactError
 from helpers.formats.tensors import Arrays
 from helpers.progress import Progress
+from helpers.tables import counted
 
-Candidates = Mapping[str, Candidate | str | Path]
-"""What to measure, by the name that the report uses."""
+ROUNDS = 10
+"""Every candidate gets at least so many visits within the budget, if its calls are short."""
+
+MAX_CALLS_PER_VISIT = 2000
+"""A visit with so many calls ends early; the time goes into more rounds."""
+
+WARM_UP_ROUNDS = 2
+"""Rounds of `median_seconds` that do not count."""
+
+Item = TypeVar("Item")
 
 
 def measure_latency(
-    candidates: Candidates,
+    candidates: Mapping[str, Candidate | str | Path],
     inputs: Arrays,
     *,
     batch_sizes: Sequence[int] = (1, 32, 256),
@@ -61,112 +85,206 @@ def measure_latency(
         ValueError: an argument out of range, or an option that an artifact does not have.
         WorkerError: nothing at all could be measured.
     """
-    measured = _measure(
-        candidates, inputs, batch_sizes, budget_s, threads, seed, timeout_s, progress
-    )
-    return LatencyReport(
-        tuple(
-            LatencyResult(
-                **asdict(summarize(_all_calls(visits))),
-                candidate=name,
-                batch_size=size,
-                threads=_threads(candidates[name], threads),
-                cpu_per_wall=_cpu_per_wall(visits),
-                round_p50_us=tuple(float(np.median(visit.nanoseconds)) / 1e3 for visit in visits),
-            )
-            for (name, size), visits in measured.visits.items()
-        ),
-        tuple(measured.failures),
-        measured.floor_ns / 1e3,
-        budget_s,
-        measured.measured_s,
-        measured.startup_s,
-        tuple(measured.notes),
-    )
+    check_candidates(candidates)
+    check_latency_options(batch_sizes, budget_s, threads)
+    check_seconds("timeout_s", timeout_s)
+    named = name_inputs(inputs)
+    rounds = Rounds(named, batch_sizes, threads, seed)
+    with ExitStack() as stack:
+        line = stack.enter_context(Progress(progress))
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="helpers_latency_")))
+        line.show(f"starting {counted(len(candidates), 'process')}")
+        start = time.perf_counter()
+        started: dict[str, OpenedArtifact] = {}
+        for index, (name, candidate) in enumerate(candidates.items()):
+            try:
+                started[name] = stack.enter_context(
+                    OpenedArtifact(as_candidate(candidate), folder / str(index), threads,
+                                   alone=True, timeout_s=timeout_s)
+                )  # fmt: skip
+            except ArtifactError as error:
+                rounds.drop(name, str(error))
+        for name, artifact in started.items():
+            try:
+                artifact.wait()
+            except WorkerError as error:
+                rounds.drop(name, str(error))
+            else:
+                rounds.add(name, artifact, folder)
+        rounds.startup_s = time.perf_counter() - start
+        rounds.visit(budget_s, line)
+    report = rounds.report(budget_s)
+    if not report.results:
+        failures = "; ".join(map(str, report.failures))
+        raise WorkerError(f"no candidate could be measured: {failures}")
+    return report
 
 
-def measure_throughput(
-    candidates: Candidates,
-    inputs: Arrays,
-    *,
-    batch_sizes: Sequence[int] = (1, 8, 32, 128, 256),
-    budget_s: float = 20.0,
-    threads: int = 1,
-    seed: int = 0,
-    timeout_s: float = 120.0,
-    progress: bool = True,
-) -> ThroughputReport:
-    """Measure how many rows a second a candidate gets through: LoadGen's scenario Offline.
+class Rounds:
+    """Rounds of visits to artifacts that are open, each in its own process."""
 
-    The rows of all timed calls are divided by the time that these took. The report marks the best
-    batch size of each candidate; give one size to fix it. For the rest see `measure_latency`.
+    def __init__(
+        self,
+        inputs: Mapping[str, np.ndarray],
+        batch_sizes: Sequence[int],
+        threads: int,
+        seed: int,
+    ) -> None:
+        self._inputs, self.threads, self._seed = inputs, threads, seed
+        self._sizes = tuple(dict.fromkeys(batch_sizes))
+        self._artifacts: dict[str, OpenedArtifact] = {}
+        self._visits: dict[tuple[str, int], list[Visited]] = {}
+        self._failures: list[Failure] = []
+        self._floor_ns = 0.0
+        self._measured_s = 0.0
+        self.startup_s = 0.0
+
+    def drop(self, name: str, message: str) -> None:
+        """Forget a candidate that failed: half a measurement would look like a whole one."""
+        self._failures.append(Failure(name, None, message))
+        self._visits = {cell: visits for cell, visits in self._visits.items() if cell[0] != name}
+
+    def add(self, name: str, artifact: OpenedArtifact, folder: Path) -> None:
+        """Warm an open artifact up, with every batch size; the folder is for the rows."""
+        arrays = folder / "rows.npz"
+        if not arrays.exists():
+            save_arrays(arrays, self._inputs)
+        threads = artifact.request.threads or self.threads
+        try:
+            warm = artifact.warm_up(str(arrays), self._sizes, threads)
+        except WorkerError as error:
+            self.drop(name, str(error))
+            return
+        self._artifacts[name] = artifact
+        self._floor_ns = max(self._floor_ns, warm.floor_ns)
+        for size in self._sizes:
+            if str(size) in warm.failures:
+                self._failures.append(Failure(name, size, warm.failures[str(size)]))
+            else:
+                self._visits[name, size] = []
+
+    def visit(self, budget_s: float, line: Progress) -> None:
+        """Go round after round until the budget is spent; the first round is always complete.
+
+        Only the last round can be cut short, between two visits. A slow candidate makes the rounds
+        longer and fewer, never its own share of the visits smaller.
+        """
+        # Those of an earlier group have their visits.
+        cells = [cell for cell, visits in self._visits.items() if not visits]
+        start = time.perf_counter()
+        for number, order in enumerate(random_orders(cells, self._seed)):
+            for name, size in order:
+                elapsed = time.perf_counter() - start
+                if number and elapsed >= budget_s:
+                    self._measured_s += elapsed
+                    return
+                if (name, size) not in self._visits:
+                    continue
+                share = min(elapsed / budget_s, 1.0)
+                line.show(f"round {number + 1}: {name}, batch size {size}", share)
+                try:
+                    visit = self._artifacts[name].visit(
+                        size, budget_s / (ROUNDS * len(cells)), MAX_CALLS_PER_VISIT
+                    )
+                except WorkerError as error:
+                    self.drop(name, str(error))
+                else:
+                    self._visits[name, size].append(visit)
+            if not any(cell in self._visits for cell in cells):
+                self._measured_s += time.perf_counter() - start
+                return
+
+    def report(self, budget_s: float, *notes: str) -> LatencyReport:
+        """Put together what was measured so far."""
+        rows = len(next(iter(self._inputs.values())))
+        if rows < max(self._sizes):
+            repeated = f"The inputs have {counted(rows, 'row')}, repeated to fill larger batches."
+            notes = (repeated, *notes)
+        return LatencyReport(
+            tuple(self._result(*cell, visits) for cell, visits in self._visits.items() if visits),
+            tuple(self._failures),
+            self._floor_ns / 1e3,
+            budget_s,
+            self._measured_s,
+            self.startup_s,
+            notes,
+        )
+
+    def _result(self, name: str, size: int, visits: Sequence[Visited]) -> LatencyResult:
+        calls = [np.asarray(visit.nanoseconds) for visit in visits]
+        return LatencyResult(
+            **asdict(summarize(np.concatenate(calls))),
+            candidate=name,
+            batch_size=size,
+            threads=self._artifacts[name].request.threads or self.threads,
+            cpu_per_wall=sum(visit.cpu_ns for visit in visits)
+            / sum(visit.wall_ns for visit in visits),
+            round_p50_us=tuple(float(np.median(each)) / 1e3 for each in calls),
+        )
+
+
+def random_orders(items: Sequence[Item], seed: int) -> Iterator[list[Item]]:
+    """Yield one order after the other, without end; each holds every item once.
+
+    So a slow moment of the machine hits all of them.
     """
-    measured = _measure(
-        candidates, inputs, batch_sizes, budget_s, threads, seed, timeout_s, progress
-    )
-    return ThroughputReport(
-        tuple(
-            ThroughputResult(
-                name,
-                size,
-                1e9 * size * _all_calls(visits).size / int(_all_calls(visits).sum()),
-                _all_calls(visits).size,
-                _threads(candidates[name], threads),
-                _cpu_per_wall(visits),
-            )
-            for (name, size), visits in measured.visits.items()
-        ),
-        tuple(measured.failures),
-        budget_s,
-        measured.measured_s,
-        measured.startup_s,
-        tuple(measured.notes),
-    )
+    random = np.random.default_rng(seed)
+    while True:
+        yield [items[index] for index in random.permutation(len(items))]
 
 
-def _measure(
-    candidates: Candidates,
-    inputs: Arrays,
-    batch_sizes: Sequence[int],
-    budget_s: float,
-    threads: int,
-    seed: int,
-    timeout_s: float,
-    progress: bool,
-) -> Measured:
+def check_candidates(candidates: Mapping[str, Candidate | str | Path]) -> None:
+    """Raise ValueError unless there are candidates by name."""
     if not isinstance(candidates, Mapping) or not candidates:
         raise ValueError(
             f"candidates: expected at least one, as {{name: path}}, got {candidates!r}"
         )
+
+
+def check_latency_options(batch_sizes: Sequence[int], budget_s: float, threads: int) -> None:
+    """Raise ValueError for a batch size, a budget or a number of threads that is none."""
     if not batch_sizes or any(
         isinstance(size, bool) or not isinstance(size, int) or size < 1 for size in batch_sizes
     ):
         raise ValueError(
             f"batch_sizes: expected whole numbers from 1 on, got {batch_sizes!r}, such as (1, 32)"
         )
-    for name, seconds in (("budget_s", budget_s), ("timeout_s", timeout_s)):
-        if not 0 < seconds < math.inf:
-            raise ValueError(f"{name}: expected a positive number of seconds, got {seconds!r}")
+    check_seconds("budget_s", budget_s)
     check_threads(threads)
-    return measure_rounds(
-        {name: as_candidate(candidate) for name, candidate in candidates.items()},
-        inputs,
-        tuple(dict.fromkeys(batch_sizes)),
-        budget_s=budget_s,
-        threads=threads,
-        seed=seed,
-        timeout_s=timeout_s,
-        progress=Progress(progress),
-    )
 
 
-def _threads(candidate: Candidate | str | Path, threads: int) -> int:
-    return as_candidate(candidate).threads or threads
+def check_seconds(name: str, seconds: float) -> None:
+    """Raise ValueError unless it is a positive number of seconds."""
+    if not 0 < seconds < math.inf:
+        raise ValueError(f"{name}: expected a positive number of seconds, got {seconds!r}")
 
 
-def _all_calls(visits: Sequence[Visit]) -> np.ndarray:
-    return np.concatenate([visit.nanoseconds for visit in visits])
+def median_seconds(
+    calls: Mapping[str, Callable[[], object]], rounds: int = 100
+) -> dict[str, float]:
+    """Time calls of this very process, where a fresh process each would be too much.
 
+    Each is called once in every round, so that a slow moment of the machine hits all of them. Two
+    rounds come first that do not count. What else this process does, such as threads of another
+    runtime, is in the figures: to compare runtimes, use `measure_latency`.
 
-def _cpu_per_wall(visits: Sequence[Visit]) -> float:
-    return sum(visit.cpu_ns for visit in visits) / sum(visit.wall_ns for visit in visits)
+    Args:
+        calls: what to time, by name.
+        rounds: how many calls of each count.
+
+    Returns:
+        The median of each call in seconds, by name.
+
+    Raises:
+        ValueError: no calls, or no rounds.
+    """
+    if not calls or rounds < 1:
+        raise ValueError(f"expected calls and rounds, got {len(calls)} calls, {rounds} rounds")
+    seconds: dict[str, list[float]] = {name: [] for name in calls}
+    for number in range(WARM_UP_ROUNDS + rounds):
+        for name, call in calls.items():
+            start = time.perf_counter()
+            call()
+            if number >= WARM_UP_ROUNDS:
+                seconds[name].append(time.perf_counter() - start)
+    return {name: float(np.median(times)) for name, times in seconds.items()}

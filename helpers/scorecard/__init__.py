@@ -5,9 +5,8 @@
 """
 
 from helpers.scorecard.build import scorecard
-from helpers.scorecard.card import Scorecard
+from helpers.scorecard.card import Scorecard, best_rows
 from helpers.scorecard.figure import plot_scorecard
-from helpers.scorecard.join import best_rows
 from helpers.scorecard.traits import Traits, read_traits
 
 __all__ = [

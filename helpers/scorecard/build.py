@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import os
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,17 +13,17 @@ import pandas as pd
 
 from helpers.costs.candidate import Candidate, as_candidate
 from helpers.costs.cold_start import compare_cold_starts
-from helpers.costs.cold_start_report import ColdStartReport
-from helpers.costs.latency import measure_latency
-from helpers.costs.latency_report import LatencyReport
-from helpers.costs.memory import give_back_memory
-from helpers.costs.size import ArtifactSize, artifact_size
-from helpers.formats.tensors import Arrays, take_rows
+from helpers.costs.cold_start_results import ColdStart, ColdStartReport, ColdStartRun
+from helpers.costs.latency import Rounds, check_latency_options
+from helpers.costs.opened import OpenedArtifact
+from helpers.costs.process import WorkerError
+from helpers.formats import ArtifactError, Traits
+from helpers.formats.contents import ArtifactSize
+from helpers.formats.tensors import Arrays, InputError, take_rows
 from helpers.parity import ParityReport
+from helpers.progress import Progress
 from helpers.scorecard.card import Scorecard
-from helpers.scorecard.check import check_artifacts, check_artifacts_apart
-from helpers.scorecard.join import join_latency
-from helpers.scorecard.traits import read_traits
+from helpers.scorecard.reference import Reference, ask_reference
 
 if TYPE_CHECKING:
     import keras
@@ -38,12 +41,15 @@ def scorecard(
     cold_starts: int = 3,
     warm_up: bool = True,
     threads: int = 1,
-    apart: bool = False,
-    groups: Sequence[Sequence[str]] | None = None,
+    at_once: int | None = None,
     seed: int = 0,
     progress: bool = True,
 ) -> Scorecard:
     """Compare artifacts of one model: right or wrong, size, cold start, memory, latency, traits.
+
+    Each artifact has a process of its own. It is opened and answers for the first time, which is
+    a cold start; it answers to the probe; it is timed in turns with others; it is weighed. So what
+    is judged right is what was measured. Nothing is opened in the process of the caller.
 
     Args:
         reference: the source model, or the path of an artifact that counts as right. With a Keras
@@ -53,107 +59,201 @@ def scorecard(
             up random ones from the reference's signature, which the notes say.
         batch_sizes: rows in one call, for the latency.
         budget_s: seconds for all timed calls together; starting the processes comes on top.
-        cold_starts: fresh processes for each artifact.
+        cold_starts: fresh processes for each artifact; the last one goes on.
         warm_up: start an unmeasured process for each artifact before; see `compare_cold_starts`.
         threads: of each runtime.
-        apart: compare the answers in a process of its own, which ends before the measurements; the
-            reference must then be a path. Spares memory, and costs a start of TensorFlow.
-        groups: names whose latency is measured together, in random turns; None measures all
-            together. Each process of TensorFlow needs about 300 MB: groups spare memory, but
-            artifacts of different groups are compared less exactly, which a note says.
+        at_once: how many artifacts may be open at a time; None opens all. Each process of
+            TensorFlow needs about 400 MB: fewer at a time spare memory. Artifacts that were not
+            open together are compared less exactly, which a note says. Neighbours in `artifacts`
+            go to different groups.
         seed: of the made-up inputs and of the order of measurements.
         progress: show how far it is, where a person watches.
 
-    An artifact that cannot be opened or does not answer keeps its row, with a note.
+    Whatever an artifact does, it keeps its row, with a note: it cannot be opened, takes other
+    inputs, crashes or hangs.
 
     Raises:
-        ArtifactError: the reference or an artifact is not there, or no artifact.
-        InputError: the inputs do not fit the reference, or an artifact takes other inputs.
+        ArtifactError: there is no such reference or artifact.
+        InputError: the inputs do not fit the reference.
+        Interrupted: at Ctrl-C, with all that was measured until then.
         ValueError: no artifacts, or an argument out of range.
-        WorkerError: with `apart`, any of these; the message is the same.
+        WorkerError: the reference cannot be opened.
     """
     if not artifacts:
         raise ValueError("artifacts: expected at least one path by name, got none")
-    if budget_s <= 0:
-        raise ValueError(f"budget_s: expected a positive number of seconds, got {budget_s}")
-    groups = _check_groups(groups, artifacts)
+    check_latency_options(batch_sizes, budget_s, threads)
+    for name, number in (("cold_starts", cold_starts), ("at_once", at_once or len(artifacts))):
+        if number < 1:
+            raise ValueError(f"{name}: expected a whole number from 1 on, got {number}")
     candidates = {name: as_candidate(each) for name, each in artifacts.items()}
-    sizes = {name: artifact_size(each.path) for name, each in candidates.items()}
-    check = check_artifacts_apart if apart else check_artifacts
-    give_back_memory()  # the processes that follow need it more
-    checked = check(reference, candidates, inputs, seed)
-    options = {"seed": seed, "progress": progress}
-    starts = compare_cold_starts(
-        candidates,
-        take_rows(checked.feeds, slice(1)),
-        repeats=cold_starts,
-        warm_up=warm_up,
-        **options,
-    )
-    options |= {"batch_sizes": batch_sizes, "threads": threads}
-    latency = _measure_groups(candidates, groups, checked.feeds, budget_s, **options)
-    rows = {
-        name: _row(name, candidates[name], checked.parity.get(name), sizes[name], starts, latency)
-        for name in candidates
-    }
-    table = pd.DataFrame.from_dict(rows, orient="index")
-    table.index.name = "artifact"
-    failures = [f"{name} has no cold start: {text}" for name, text in starts.failures.items()]
-    failures += [f"no latency of {failure}" for failure in latency.failures]
-    all_notes = (*checked.notes, *failures, *latency.warnings, *latency.notes)
-    return Scorecard(table, checked.parity, latency, starts, sizes, all_notes)
+    for each in candidates.values():
+        if not Path(each.path).exists():
+            each.request()  # says what is there instead
+    imports = tuple(dict.fromkeys(name for each in candidates.values() for name in each.imports))
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="helpers_scorecard_")))
+        line = stack.enter_context(Progress(progress))
+        line.show("asking the reference")
+        asked = ask_reference(reference, inputs, seed, imports, folder / "reference")
+        found = _Findings(candidates, asked, Rounds(asked.feeds, batch_sizes, threads, seed))
+        try:
+            if cold_starts > 1 or warm_up:
+                options = {"repeats": max(cold_starts - 1, 1), "seed": seed, "progress": progress}
+                first = take_rows(asked.feeds, slice(1))
+                report = compare_cold_starts(
+                    candidates, first, warm_up=warm_up and cold_starts > 1, **options
+                )
+                found.add_starts(report.results if cold_starts > 1 else [], warm_up)
+            groups = list(_in_groups(list(candidates), at_once or len(candidates)))
+            for number, group in enumerate(groups):
+                share_s = budget_s * len(group) / len(candidates)
+                found.measure(group, share_s, folder / str(number), line)
+        except KeyboardInterrupt:
+            raise Interrupted(found.card(budget_s, "interrupted: the rest is missing")) from None
+        if len(groups) > 1:
+            return found.card(budget_s, f"measured in {len(groups)} parts, one after the other")
+        return found.card(budget_s)
 
 
-def _check_groups(
-    groups: Sequence[Sequence[str]] | None, artifacts: Artifacts
-) -> Sequence[Sequence[str]]:
-    if groups is None:
-        return [list(artifacts)]
-    if sorted(name for group in groups for name in group) != sorted(artifacts):
-        raise ValueError(f"groups: expected each of {sorted(artifacts)} in one group, got {groups}")
-    return groups
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C, and what was measured before it: `card`."""
+
+    def __init__(self, card: Scorecard) -> None:
+        super().__init__("interrupted")
+        self.card = card
 
 
-def _measure_groups(
-    candidates: Mapping[str, Candidate],
-    groups: Sequence[Sequence[str]],
-    feeds: Arrays,
-    budget_s: float,
-    **options: Any,
-) -> LatencyReport:
-    parts = []
-    for group in groups:
-        members = {name: candidates[name] for name in group}
-        share_s = budget_s * len(members) / len(candidates)
-        parts.append(measure_latency(members, feeds, budget_s=share_s, **options))
-    return join_latency(*parts)
+def _in_groups(names: Sequence[str], at_once: int) -> Iterator[Sequence[str]]:
+    """Split into as few groups as possible; neighbours, often of one runtime, are parted."""
+    count = -(-len(names) // at_once)
+    return (names[start::count] for start in range(count))
 
 
-def _row(
-    name: str,
-    candidate: Candidate,
-    parity: ParityReport | None,
-    size: ArtifactSize,
-    starts: ColdStartReport,
-    latency: LatencyReport,
-) -> dict[str, Any]:
-    traits = read_traits(candidate.path, size)
-    start = next((each for each in starts.results if each.candidate == name), None)
-    results = [each for each in latency.results if each.candidate == name]
-    row: dict[str, Any] = {
-        "parity": "FAILED" if parity is None or not parity.passed else "passed",
-        "max_abs": None if parity is None else parity.max_abs,
-        "error_ratio": None if parity is None else parity.rmse_ratio,
-        "size_kib": size.total_bytes / 1024,
-        "cold_start_ms": None if start is None else start.total_ms,
-        "peak_rss_mib": None if start is None else start.peak_rss_mib,
-    }
-    for result in results:
-        row[f"p50_us_{result.batch_size}"] = result.p50_us
-        row[f"p90_us_{result.batch_size}"] = result.p90_us
-    row["rows_per_s"] = max((each.batch_size * 1e6 / each.p50_us for each in results), default=None)
-    return row | {
-        "needs_tensorflow": traits.needs_tensorflow,
-        "needs_your_code": traits.needs_your_code,
-        "resumes_training": traits.resumes_training,
-    }
+class _Findings:
+    """What is known of each artifact so far."""
+
+    def __init__(
+        self, candidates: Mapping[str, Candidate], reference: Reference, rounds: Rounds
+    ) -> None:
+        self._candidates, self._reference, self._rounds = candidates, reference, rounds
+        self._runs: dict[str, list[ColdStartRun]] = {name: [] for name in candidates}
+        self._parity: dict[str, ParityReport] = {}
+        self._weighed: dict[str, tuple[ArtifactSize, Traits]] = {}
+        self._start_failures: dict[str, str] = {}
+        self._notes: list[str] = []
+        self._page_cache = "unknown"
+
+    def add_starts(self, starts: Sequence[ColdStart], warm: bool) -> None:
+        """Note cold starts of processes that have ended, and whether the page cache was warm."""
+        self._runs |= {each.candidate: list(each.runs) for each in starts}
+        self._page_cache = "warm" if warm else "unknown"
+
+    def measure(self, names: Sequence[str], budget_s: float, folder: Path, line: Progress) -> None:
+        """Take some artifacts from their start to their weight, in processes of their own."""
+        with ExitStack() as stack:
+            opened = {}
+            for number, name in enumerate(names):
+                line.show(f"opening {name}")
+                place = folder / str(number)
+                try:
+                    artifact = stack.enter_context(
+                        OpenedArtifact(self._candidates[name], place, self._rounds.threads)
+                    )
+                except ArtifactError as error:  # no process was started
+                    self._drop(name, f"{name} cannot be opened: {error}", str(error))
+                    continue
+                opened[name] = artifact
+                self._start_and_compare(name, artifact)
+            for name, artifact in opened.items():
+                if name in self._parity:
+                    self._rounds.add(name, artifact, folder)
+            self._rounds.visit(budget_s, line)
+            for name, artifact in opened.items():
+                self._weigh(name, artifact)
+
+    def _start_and_compare(self, name: str, artifact: OpenedArtifact) -> None:
+        try:
+            artifact.wait()
+        except WorkerError as error:
+            self._drop(name, f"{name} cannot be opened: {error}", str(error))
+            return
+        try:
+            first = artifact.first_call(take_rows(self._reference.feeds, slice(1)))
+            self._runs[name].append(first)
+        except (WorkerError, InputError) as error:
+            self._start_failures[name] = str(error)
+        try:
+            self._parity[name] = self._reference.compare(artifact)
+        except InputError as error:
+            self._notes.append(f"{name} takes other inputs than the reference: {error}")
+            return
+        except ValueError as error:
+            self._notes.append(f"{name} cannot be compared: {error}")
+            return
+        if findings := self._parity[name].findings:
+            more = f" (and {len(findings) - 1} more of its findings)" if findings[1:] else ""
+            self._notes.append(f"{name}, {findings[0]}{more}")
+
+    def _drop(self, name: str, note: str, reason: str) -> None:
+        self._notes.append(note)
+        self._start_failures[name] = reason
+        self._runs.pop(name, None)
+
+    def _weigh(self, name: str, artifact: OpenedArtifact) -> None:
+        try:
+            self._weighed[name] = artifact.weigh()
+        except WorkerError as error:
+            self._notes.append(f"{name} cannot be weighed: {error}")
+
+    def card(self, budget_s: float, *notes: str) -> Scorecard:
+        """Put all of it in a table."""
+        starts = ColdStartReport(
+            tuple(
+                ColdStart(name, tuple(runs), self._page_cache)
+                for name, runs in self._runs.items()
+                if runs
+            ),
+            self._start_failures,
+        )
+        latency = self._rounds.report(budget_s, *notes)
+        rows = {name: self._row(name, starts, latency) for name in self._candidates}
+        table = pd.DataFrame.from_dict(rows, orient="index")
+        table.index.name = "artifact"
+        missing = [f"no latency of {failure}" for failure in latency.failures]
+        all_notes = (*self._reference.notes, *self._notes, *missing, *latency.warnings,
+                     *latency.notes)  # fmt: skip
+        sizes = {name: size for name, (size, _) in self._weighed.items()}
+        return Scorecard(table, self._parity, latency, starts, sizes, all_notes)
+
+    def _row(self, name: str, starts: ColdStartReport, latency: Any) -> dict[str, Any]:
+        parity = self._parity.get(name)
+        size, traits = self._weighed.get(name, (None, None))
+        start = next((each for each in starts.results if each.candidate == name), None)
+        results = [each for each in latency.results if each.candidate == name]
+        row: dict[str, Any] = {
+            "parity": self._verdict(name),
+            "max_abs": parity and parity.max_abs,
+            "error_ratio": parity and parity.rmse_ratio,
+            "size_kib": size and size.total_bytes / 1024,
+            "cold_start_ms": start and start.total_ms,
+            "peak_rss_mib": start and start.peak_rss_mib,
+        }
+        for result in results:
+            row[f"p50_us_{result.batch_size}"] = result.p50_us
+            row[f"p90_us_{result.batch_size}"] = result.p90_us
+        row["rows_per_s"] = max(
+            (each.batch_size * 1e6 / each.p50_us for each in results), default=None
+        )
+        return row | {
+            "needs_tensorflow": traits and traits.needs_tensorflow,
+            "needs_your_code": traits and traits.needs_your_code,
+            "resumes_training": traits and traits.resumes_training,
+        }
+
+    def _verdict(self, name: str) -> str:
+        parity = self._parity.get(name)
+        if parity is None or not parity.passed:
+            return "FAILED"
+        if os.path.abspath(self._candidates[name].path) == self._reference.path:
+            return "reference"
+        return "passed" if self._reference.proves else "unproved"

@@ -52,8 +52,7 @@ SLOW = "mobilenet or real_size or uncalibrated or two_million or deep_model or s
 TARGETS = {
     "tensors": Target(("helpers/formats/tensors.py",), ("tests/test_tensors.py",)),
     "latency": Target(
-        ("helpers/costs/statistics.py", "helpers/costs/results.py",
-         "helpers/costs/latency_report.py"),
+        ("helpers/costs/statistics.py", "helpers/costs/latency_results.py"),
         ("tests/test_latency.py",),
         "percentile or statistics or enough or noise or warning or scenario or report or best",
     ),

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pyperf
 
-from helpers.costs.channel import open_requested
-from helpers.costs.inputs import load_inputs, prepare_batch
-from helpers.costs.timing import keep_to_processors
+from helpers.costs.arrays import load_arrays, prepare_batch
+from helpers.costs.messages import request_from
+from helpers.costs.worker import keep_to_processors, open_requested
 
 
 def main() -> None:
@@ -29,9 +29,10 @@ def main() -> None:
     if options.worker:
         request = json.loads(Path(options.request).read_text())
         # Before TensorFlow starts its threads: pyperf's --affinity would come too late for them.
-        keep_to_processors(request["candidate"]["threads"])
-        runtime, _, _ = open_requested(request["candidate"])
-        call = prepare_batch(runtime, load_inputs(request["inputs"]), request["batch_size"])
+        candidate = request_from(request["candidate"])
+        keep_to_processors(candidate.threads)
+        runtime, _, _ = open_requested(candidate)
+        call = prepare_batch(runtime, load_arrays(request["inputs"]), request["batch_size"])
     runner.bench_func("call", call)
 
 

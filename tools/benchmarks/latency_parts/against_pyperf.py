@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from helpers.costs.candidate import Candidate
-from helpers.costs.inputs import save_inputs
+from helpers.costs.arrays import name_inputs, save_arrays
 from helpers.costs.latency import measure_latency
+from helpers.costs.messages import to_json
 from helpers.costs.process import THREAD_VARIABLES
 from latency_parts.bench import Bench
 
@@ -29,7 +30,7 @@ def bench_pyperf(bench: Bench, repeats: int = 5) -> None:
     cells = [(name, size) for name in candidates for size in (1, 32)]
     ours: dict[tuple[str, int], list[float]] = {cell: [] for cell in cells}
     theirs: dict[tuple[str, int], list[float]] = {cell: [] for cell in cells}
-    save_inputs(bench.folder / "inputs.npz", bench.images)
+    save_arrays(bench.folder / "inputs.npz", name_inputs(bench.images))
     for repeat in range(repeats):
         for name, candidate in candidates.items():
             report = measure_latency(
@@ -58,7 +59,7 @@ def _pyperf_p50_us(bench: Bench, candidate: Candidate, batch_size: int) -> float
     request.write_text(
         json.dumps(
             {
-                "candidate": candidate.request(threads=1),
+                "candidate": to_json(candidate.request(threads=1)),
                 "inputs": str(bench.folder / "inputs.npz"),
                 "batch_size": batch_size,
             }

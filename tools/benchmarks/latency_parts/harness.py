@@ -7,8 +7,7 @@ import time
 import numpy as np
 
 from helpers.costs.candidate import Candidate
-from helpers.costs.channel import open_requested
-from helpers.costs.timing import time_calls
+from helpers.costs.worker import open_requested, time_calls
 from latency_parts.bench import Bench
 
 
@@ -19,13 +18,13 @@ def bench_harness(bench: Bench, repeats: int = 200, calls: int = 500) -> None:
     call = runtime.prepare(bench.images[:1])
     differences, floors = [], []
     for _ in range(repeats):
-        single = time_calls(call, 60.0, calls)["nanoseconds"]
+        single = time_calls(call, 60.0, calls).nanoseconds
         start = time.perf_counter_ns()
         for _ in range(calls):
             call()
         together = (time.perf_counter_ns() - start) / calls
         differences.append(np.mean(single) - together)
-        floors.append(np.median(time_calls(int, 60.0, calls)["nanoseconds"]))
+        floors.append(np.median(time_calls(int, 60.0, calls).nanoseconds))
     cost_us, floor_us = np.median(differences) / 1e3, np.median(floors) / 1e3
     bench.verdicts.check(
         abs(cost_us) < 1.0,

@@ -1,0 +1,247 @@
+"""Run with ``python -m``: opens one artifact, answers with it, is timed, and weighs it.
+
+What is asked and what is replied stands in `helpers.costs.messages`. Until the artifact is open,
+only the standard library is imported besides what the artifact needs: the import is measured.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import os
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from helpers.costs.channel import Channel, die_with_parent, find_modules, import_alone
+from helpers.costs.messages import (
+    Answer,
+    Answered,
+    Golden,
+    Open,
+    Opened,
+    RunGolden,
+    Visit,
+    Visited,
+    Warm,
+    WarmUp,
+    Weigh,
+    Weighed,
+    request_from,
+)
+
+if TYPE_CHECKING:
+    from helpers.formats import Runtime
+    from helpers.formats.tensors import Arrays
+    from helpers.parity.compare import Outputs
+
+WARM_UP_CALLS = 2
+WARM_UP_S = 0.05
+FLOOR_CALLS = 5000
+
+
+def main() -> None:
+    """Do what is asked, one request after the other."""
+    channel = Channel()
+    die_with_parent()
+    artifact = Artifact()
+    while True:
+        request = request_from(channel.receive())
+        try:
+            channel.reply(asdict(artifact.reply(request)))
+        except Exception as error:  # whatever a runtime raises goes to the manager's side
+            channel.reply_error(error)
+        if artifact.timed:
+            gc.collect()
+
+
+class Artifact:
+    """The artifact of this process, from its file to its timed calls."""
+
+    def __init__(self) -> None:
+        self._calls: dict[int, Callable[[], Any]] = {}
+        self._runtime: Runtime | None = None
+        self.timed = False
+
+    def reply(self, request: Any) -> Any:
+        """Do what one message asks, and return the reply that belongs to it."""
+        if isinstance(request, Open):
+            return self._open(request)
+        if isinstance(request, Answer):
+            return self._answer(request)
+        if isinstance(request, WarmUp):
+            return self._warm_up(request)
+        if isinstance(request, Visit):
+            return time_calls(self._calls[request.batch_size], request.seconds, request.max_calls)
+        if isinstance(request, Weigh):
+            return _weigh(request)
+        return self._run_golden(request)
+
+    def _open(self, request: Open) -> Opened:
+        self._runtime, import_ms, load_ms = open_requested(request)
+        specs = [
+            [[spec.name, spec.shape, spec.dtype] for spec in tensors]
+            for tensors in (self._runtime.inputs, self._runtime.outputs)
+        ]
+        return Opened(self._runtime.name, *specs, import_ms, load_ms)
+
+    def _answer(self, request: Answer) -> Answered:
+        from helpers.costs.arrays import load_arrays, prepare_batch, save_arrays
+
+        call = prepare_batch(self._runtime, load_arrays(request.arrays))
+        start = time.perf_counter()
+        results = call()
+        called_ms = 1e3 * (time.perf_counter() - start)
+        peak = peak_rss_mib()
+        named = {str(number): array for number, array in enumerate(results)}
+        save_arrays(Path(request.answers), named)
+        return Answered(called_ms, peak)
+
+    def _warm_up(self, request: WarmUp) -> Warm:
+        """Prepare to be timed: the processors, every batch size, and a collector that rests."""
+        from helpers.costs.arrays import load_arrays, prepare_batch
+
+        keep_to_processors(request.threads)
+        inputs = load_arrays(request.arrays)
+        failures: dict[str, str] = {}
+        for size in request.batch_sizes:
+            try:
+                call = prepare_batch(self._runtime, inputs, size)
+                _call_until_warm(call)
+                self._calls[size] = call
+            except Exception as error:
+                failures[str(size)] = " ".join(str(error).split())
+        floor = time_calls(partial(list, inputs), 1.0, FLOOR_CALLS).nanoseconds
+        gc.collect()
+        gc.freeze()
+        gc.disable()
+        self.timed = True
+        return Warm(failures, sorted(floor)[len(floor) // 2])
+
+    def _run_golden(self, request: RunGolden) -> Golden:
+        """Run the float64 copy in this process: its memory is free again when this one ends."""
+        from helpers.costs.arrays import load_arrays, save_arrays
+
+        golden, proves, note = run_golden(self._runtime.model, load_arrays(request.arrays))
+        if golden is not None:
+            named = golden if isinstance(golden, dict) else {self._runtime.outputs[0].name: golden}
+            save_arrays(Path(request.answers), named)
+        return Golden(golden is not None, proves, note)
+
+
+def open_requested(request: Open) -> tuple[Runtime, float, float]:
+    """Open an artifact as `Candidate.request` describes it.
+
+    Returns:
+        The runtime, and the milliseconds that the imports and the loading took. The package
+        `helpers.formats` counts as import: it costs hardly more than NumPy, which every runtime
+        needs.
+    """
+    find_modules(request.folders)
+    start = time.perf_counter()
+    kind = importlib.import_module("helpers.formats").FORMATS[request.kind]
+    (import_alone if request.alone else importlib.import_module)(kind.framework)
+    for module in request.imports:
+        importlib.import_module(module)
+    imported = time.perf_counter()
+    more = kind.limit_threads(request.threads) if request.threads else {}
+    runtime = kind.load(request.path, **more, **request.options)
+    loaded = time.perf_counter()
+    return runtime, 1e3 * (imported - start), 1e3 * (loaded - imported)
+
+
+def run_golden(model: Any, inputs: Arrays) -> tuple[Outputs | None, bool, str | None]:
+    """Run a Keras model in float64, and try whether a fault can show in these inputs.
+
+    Returns:
+        The golden run, where there is one; whether a comparison proves anything; and what a reader
+        must know about both.
+    """
+    from helpers.parity import GoldenError, ProbeError, check_probe, float64_reference
+
+    try:
+        golden = float64_reference(model, inputs)
+    except GoldenError as error:
+        return None, True, f"no golden run, so parity means tolerances only: {error}"
+    try:
+        check_probe(model, inputs, golden)
+    except ProbeError as error:
+        return golden, False, f"parity proves little: {error}"
+    return golden, True, None
+
+
+def _weigh(request: Weigh) -> Weighed:
+    from helpers.formats import artifact_size, read_traits
+
+    size = artifact_size(request.path)
+    fields = {**asdict(size), "path": request.path}
+    return Weighed(fields, asdict(read_traits(request.path, size)))
+
+
+def peak_rss_mib() -> float | None:
+    """Return the largest resident memory of this process so far, in MiB; None where unknown.
+
+    It is ``VmHWM`` in ``/proc/self/status``, so Linux only. ``getrusage`` is no substitute: its
+    ``ru_maxrss`` is inherited from the process that started this one, and a large notebook kernel
+    would count as the peak of its smallest child.
+    """
+    if sys.platform != "linux":
+        return None
+    with open("/proc/self/status") as status:
+        for line in status:
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) / 2**10
+    return None
+
+
+def keep_to_processors(threads: int) -> None:
+    """Give this process as many processors as threads, where the system can do that (Linux).
+
+    TensorFlow hands each call to other threads, and where these wake up decides how long it takes:
+    205 or 310 us for one and the same SavedModel, on two processors with one thread. Entered
+    twice, it differed from itself by up to 26%, and by at most 2.7% with one processor.
+
+    Threads that exist by now are moved too: the artifact is open already.
+    """
+    if not hasattr(os, "sched_setaffinity"):
+        return
+    processors = sorted(os.sched_getaffinity(0))[-threads:]
+    for thread in os.listdir("/proc/self/task"):
+        os.sched_setaffinity(int(thread), processors)
+
+
+def _call_until_warm(call: Callable[[], Any]) -> None:
+    """Call at least twice: the first calls trace, compile and allocate."""
+    end = time.perf_counter() + WARM_UP_S
+    done = 0
+    while done < WARM_UP_CALLS or time.perf_counter() < end:
+        call()
+        done += 1
+
+
+def time_calls(call: Callable[[], Any], seconds: float, max_calls: int) -> Visited:
+    """Time single calls until the time or the number of calls is used up, at least one.
+
+    One untimed call comes first: since the last visit, another process has had the caches.
+    """
+    clock = time.perf_counter_ns
+    samples: list[int] = []
+    call()
+    cpu_start = time.process_time_ns()
+    start = after = clock()
+    end = start + int(seconds * 1e9)
+    while after < end and len(samples) < max_calls:
+        before = clock()
+        call()
+        after = clock()
+        samples.append(after - before)
+    cpu = time.process_time_ns() - cpu_start
+    return Visited(samples, cpu, max(after - start, 1))
+
+
+if __name__ == "__main__":
+    main()
