@@ -14,7 +14,7 @@ import pytest
 
 from helpers.costs.candidate import Candidate
 from helpers.costs.process import WorkerError
-from helpers.costs.size import artifact_size
+from helpers.formats import artifact_size
 from helpers.formats.identify import ArtifactError
 from helpers.formats.tensors import InputError
 from helpers.lessons.digits import Digits

@@ -14,13 +14,12 @@ from helpers.costs.cold_start_report import ColdStartReport
 from helpers.costs.latency import measure_latency
 from helpers.costs.latency_report import LatencyReport
 from helpers.costs.memory import give_back_memory
-from helpers.costs.size import ArtifactSize, artifact_size
+from helpers.formats import ArtifactSize, artifact_size, read_traits
 from helpers.formats.tensors import Arrays, take_rows
 from helpers.parity import ParityReport
 from helpers.scorecard.card import Scorecard
 from helpers.scorecard.check import check_artifacts, check_artifacts_apart
 from helpers.scorecard.join import join_latency
-from helpers.scorecard.traits import read_traits
 
 if TYPE_CHECKING:
     import keras
