@@ -18,8 +18,8 @@ from matplotlib.image import imread
 
 from helpers import plots
 from helpers.costs.install import DistributionSize, InstallFootprint
-from helpers.costs.size import ArtifactSize
 from helpers.costs.statistics import summarize
+from helpers.formats import ArtifactSize
 from helpers.lessons import figures
 from helpers.lessons.figures import overview
 from helpers.parity import LayerComparison, LayerReport, compare_outputs

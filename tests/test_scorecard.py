@@ -18,7 +18,7 @@ import pytest
 from conftest import ROOT
 from helpers.costs.candidate import Candidate
 from helpers.costs.opened import OpenedArtifact
-from helpers.costs.size import artifact_size
+from helpers.formats import artifact_size
 from helpers.formats.identify import ArtifactError
 from helpers.formats.tensors import InputError
 from helpers.lessons.digits import Digits

@@ -18,9 +18,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from conftest import ArtifactOf
 from helpers.costs.install import DistributionSize, InstallFootprint, install_footprint
-from helpers.costs.size import ArtifactSize, artifact_size
-from helpers.formats.contents import StoredTensor, without_copies
-from helpers.formats.identify import ArtifactError
+from helpers.formats import ArtifactError, ArtifactSize, artifact_size
+from helpers.formats.saved_model import StoredTensor, without_copies
 from routes import write_artifact
 from tiny_onnx import write_dense
 

@@ -27,8 +27,8 @@ from helpers.costs.messages import (
     to_json,
 )
 from helpers.costs.process import Worker
-from helpers.formats import Traits
-from helpers.formats.contents import ArtifactSize, StoredFile
+from helpers.formats import ArtifactSize, Traits
+from helpers.formats.format import StoredFile
 from helpers.formats.runtime import Runtime
 from helpers.formats.tensors import TensorSpec
 from helpers.parity.compare import Outputs
@@ -136,7 +136,7 @@ class OpenedArtifact(Runtime):
     def weigh(self) -> tuple[ArtifactSize, Traits]:
         """Read what the file holds; this works also when it could not be opened."""
         found = self.ask(Weigh(self.request.path))
-        files = tuple(StoredFile(**each) for each in found.size["files"])
+        files = tuple(StoredFile(*each) for each in found.size["files"])
         fields = {**found.size, "path": Path(self.request.path), "files": files,
                   "flags": tuple(found.size["flags"])}  # fmt: skip
         return ArtifactSize(**fields), Traits(**found.traits)

@@ -3,45 +3,58 @@
 from __future__ import annotations
 
 import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
 
-ArtifactKind = Literal["keras", "h5", "saved_model", "onnx"]
+from helpers.formats.format import FORMATS, Look
 
-KERAS_MEMBERS = frozenset({"metadata.json", "config.json", "model.weights.h5"})
-HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
+ArtifactKind = str
+"""A key of `FORMATS`: "keras", "h5", "saved_model" or "onnx"."""
 
-# The first bytes of files that people hand over by mistake: (start, what it is, what to do).
-FOREIGN_FILES: tuple[tuple[bytes, str, str], ...] = (
+# What people hand over by mistake: (place, the bytes that are there, what it is, what to do).
+FOREIGN_FILES: tuple[tuple[int, bytes, str, str], ...] = (
     (
+        0,
         b"version https://git-lfs",
         "it is a Git LFS pointer, not the file itself",
         "Fetch the content with `git lfs pull`.",
     ),
     (
+        0,
         b"\x80",
         "it looks like a Python pickle, which runs code when it is loaded",
         "Ask for the model as .keras, SavedModel or ONNX.",
     ),
     (
+        0,
         b"PAR1",
         "it is a Parquet table, not a model",
         "Give the path of a model file.",
     ),
     (
+        0,
         b"\x1f\x8b",
         "it is a gzip archive",
         "Unpack it first and give the path of what is inside.",
     ),
     (
+        0,
         b"<",
         "it is text that looks like a web page or XML, perhaps a failed download",
         "Download the file again and check its size.",
     ),
     (
+        0,
         b"{",
         "it is JSON text, which can hold an architecture but no weights",
-        "Give the path of a whole model: .keras, .h5, a SavedModel folder or .onnx.",
+        "Give the path of a whole model: {kinds}.",
+    ),
+    (
+        4,
+        b"TFL3",
+        "it is a TensorFlow Lite (LiteRT) model, which these helpers do not run",
+        "Compare its source model instead: {kinds}.",
     ),
 )
 
@@ -62,6 +75,32 @@ class ArtifactError(ValueError):
         super().__init__(f"{self.path}: {finding}. {remedy}")
 
 
+@contextmanager
+def refusing(path: Path, explain: Callable[[Exception], tuple[str, str]]) -> Iterator[None]:
+    """Turn whatever is raised over a damaged file in a ``with`` block into an `ArtifactError`.
+
+    The libraries that read model files promise no types: one wrong byte gives a KeyError here, an
+    AttributeError there. So all of them are caught, and `explain` gives finding and remedy.
+    """
+    try:
+        yield
+    except ArtifactError:
+        raise
+    except Exception as error:
+        raise ArtifactError(path, *explain(error)) from error
+
+
+def unreadable(part: str, remedy: str) -> Callable[[Exception], tuple[str, str]]:
+    """Explain for `refusing` that a part, such as "its weights", cannot be read."""
+    return lambda error: (f"{part} cannot be read ({in_words(error)})", remedy)
+
+
+def in_words(error: Exception) -> str:
+    """Return an error's message in one line, with its type where it is no sentence."""
+    words = " ".join(str(error).split())
+    return words if " " in words else f"{type(error).__name__}: {words}".removesuffix(": ")
+
+
 def identify(path: str | Path) -> ArtifactKind:
     """Tell which kind of model artifact `path` is, from its content.
 
@@ -69,22 +108,43 @@ def identify(path: str | Path) -> ArtifactKind:
     loaded or executed, and no framework is imported.
 
     Raises:
-        ArtifactError: nothing is there, the file is empty, or it is no artifact of these kinds.
+        ArtifactError: nothing is there, the file is empty, it is a pipe or a device, it cannot be
+            read, or it is no artifact of these kinds.
     """
     path = Path(path)
+    with refusing(path, unreadable("it", "Check the path, and who may read it.")):
+        look = _look_at(path)
+        for kind, known in FORMATS.items():
+            if known.recognizes(look):
+                return kind
+        raise ArtifactError(path, *_explain(look))
+
+
+def identify_as(path: Path, title: str, *kinds: ArtifactKind) -> ArtifactKind:
+    """Identify what was given to the loader of these kinds.
+
+    Raises:
+        ArtifactError: see `identify`; or it is of another kind, so not `title`.
+    """
+    kind = identify(path)
+    if kind not in kinds:
+        raise ArtifactError(path, f"it is {kind}, not {title}", "Use open_artifact(path).")
+    return kind
+
+
+def _look_at(path: Path) -> Look:
     if not path.exists():
         raise ArtifactError(path, "there is no such file or folder", _remedy_for_missing(path))
     if path.is_dir():
-        return _identify_folder(path)
+        return Look(path)
+    if not path.is_file():  # reading a pipe would wait for whoever writes to it
+        remedy = "Give the path of a model file or folder."
+        raise ArtifactError(path, "it is a pipe, a device or the like, no file", remedy)
     with path.open("rb") as file:
         start = file.read(64)
     if not start:
         raise ArtifactError(path, "the file is empty", "Save or copy the model again.")
-    if start.startswith(HDF5_MAGIC):
-        return "h5"
-    if start.startswith(b"PK"):
-        return _identify_zip(path)
-    return _identify_bytes(path, start)
+    return Look(path, start, _zip_members(path) if start.startswith(b"PK") else None)
 
 
 def _remedy_for_missing(path: Path) -> str:
@@ -96,73 +156,26 @@ def _remedy_for_missing(path: Path) -> str:
     return f"The folder {folder} holds: {listing or 'nothing'}."
 
 
-def _identify_folder(path: Path) -> ArtifactKind:
-    if (path / "saved_model.pb").is_file():
-        if not (path / "variables").is_dir():
-            raise ArtifactError(
-                path,
-                "the folder has saved_model.pb but no variables/ folder beside it",
-                "A SavedModel is the whole folder. Copy or export all of it again.",
-            )
-        return "saved_model"
-    found = (entry.parent.name for entry in path.glob("*/saved_model.pb"))
-    versions = sorted(found, key=lambda name: (len(name), name))  # version 10 comes after 9
-    if versions:
-        raise ArtifactError(
-            path,
-            f"it is a folder of model versions ({', '.join(versions)})",
-            f"Give one version: {path / versions[-1]}",
-        )
-    raise ArtifactError(
-        path,
-        "the folder holds no saved_model.pb, so it is not a SavedModel",
-        "Export one with `model.export(folder)`, or give the path of a model file.",
-    )
-
-
-def _identify_zip(path: Path) -> ArtifactKind:
+def _zip_members(path: Path) -> frozenset[str] | None:
     try:
         with zipfile.ZipFile(path) as archive:
-            members = set(archive.namelist())
-    except zipfile.BadZipFile as error:
-        raise ArtifactError(
-            path,
-            "it starts like a .keras file (a zip archive) but its table of contents is missing, "
-            "so it was probably cut off",
-            "Save or copy the model again, and compare the sizes.",
-        ) from error
-    if members >= KERAS_MEMBERS:
-        return "keras"
-    if any(member.endswith("data.pkl") for member in members):
-        finding = "it is a zip archive that looks like a PyTorch file"
-    else:
-        missing = ", ".join(sorted(KERAS_MEMBERS - members))
-        finding = f"it is a zip archive but no .keras file: it has no {missing}"
-    raise ArtifactError(path, finding, "Save the model with `model.save('model.keras')`.")
+            return frozenset(archive.namelist())
+    except Exception:  # BadZipFile, UnicodeDecodeError, NotImplementedError, ...
+        return None
 
 
-def _identify_bytes(path: Path, start: bytes) -> ArtifactKind:
-    for magic, finding, remedy in FOREIGN_FILES:
-        if start.startswith(magic):
-            raise ArtifactError(path, finding, remedy)
-    if start[4:8] == b"TFL3":
-        raise ArtifactError(
-            path,
-            "it is a TensorFlow Lite (LiteRT) model, which these helpers do not run",
-            "Compare its source model instead: .keras, .h5, a SavedModel folder or .onnx.",
-        )
-    if path.name == "saved_model.pb" or start[:3] == b"\x08\x01\x12":
-        raise ArtifactError(
-            path,
-            "it is the graph file of a SavedModel, without its variables",
-            f"Give the whole folder: {path.parent}",
-        )
-    # An ONNX file is a protobuf message without a magic number. Its first field, written as tag
-    # 0x08, is ir_version: 3 (2017) to 14 today. ONNX Runtime judges the rest.
-    if start[0] == 0x08 and len(start) > 1 and 3 <= start[1] < 0x20:
-        return "onnx"
-    raise ArtifactError(
-        path,
-        f"the content is of no known kind (it starts with {start[:8]!r})",
-        "Known are: .keras, .h5, a SavedModel folder and .onnx.",
-    )
+def _explain(look: Look) -> tuple[str, str]:
+    """Return finding and remedy for what is of no kind."""
+    for place, magic, finding, remedy in FOREIGN_FILES:
+        if look.start.startswith(magic, place):
+            return finding, remedy.format(kinds=_list_kinds("or"))
+    for known in FORMATS.values():
+        if explanation := known.near_miss(look):
+            return explanation
+    finding = f"the content is of no known kind (it starts with {look.start[:8]!r})"
+    return finding, f"Known are: {_list_kinds('and')}."
+
+
+def _list_kinds(conjunction: str) -> str:
+    *names, last = [known.short for known in FORMATS.values()]
+    return f"{', '.join(names)} {conjunction} {last}"

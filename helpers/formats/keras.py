@@ -1,26 +1,33 @@
-"""A Keras model, in memory or from a ``.keras`` or ``.h5`` file."""
+"""The kinds ``.keras`` and ``.h5``: files that Keras writes and reads."""
 
 from __future__ import annotations
 
-import itertools
+import json
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+import zipfile
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import IO, Any
 
-import numpy as np
+from helpers.formats.format import ArtifactSize, Format, Look, StoredFile, Traits
+from helpers.formats.identify import (
+    ArtifactError,
+    identify_as,
+    in_words,
+    refusing,
+    unreadable,
+)
+from helpers.formats.keras_runtime import KerasMethod, KerasRuntime, check_method
+from helpers.formats.saved_model import OPTIMIZER_GROUPS, limit_tensorflow_threads
+from helpers.formats.tensors import InputError
 
-from helpers.formats.identify import ArtifactError, identify
-from helpers.formats.runtime import Runtime
-from helpers.formats.tensors import InputError, TensorSpec
-
-if TYPE_CHECKING:
-    import keras
-
-KerasMethod = Literal["predict_on_batch", "predict", "call"]
-
+ZIP_MAGIC = b"PK"
+HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
+MEMBERS = frozenset({"metadata.json", "config.json", "model.weights.h5"})
 SUFFIXES = {"keras": (".keras",), "h5": (".h5", ".hdf5")}
+
+SAVE_AGAIN = "Save or copy the model again, and compare the sizes."
 UNSAFE_REMEDY = (
     "Code inside a model file runs with your rights. Load it only if you trust its author, with "
     "keras.saving.load_model(path, safe_mode=False)."
@@ -29,96 +36,18 @@ CUSTOM_CODE_REMEDY = (
     "Import the module that defines and registers the class before loading, or pass "
     "custom_objects={'Name': Class}."
 )
+OTHER_REMEDY = "If the file is whole, compare the Keras version that wrote it with the one here."
 
-
-class KerasRuntime(Runtime):
-    """A Keras model in memory.
-
-    Args:
-        model: built, with known input shapes.
-        method: "predict_on_batch" (one compiled step), "predict" (a data pipeline around it), or
-            "call" (``model(x, training=False)``, operation by operation).
-    """
-
-    def __init__(self, model: keras.Model, method: KerasMethod = "predict_on_batch") -> None:
-        if method not in get_args(KerasMethod):
-            raise ValueError(f"method: expected one of {get_args(KerasMethod)}, got {method!r}")
-        if not getattr(model, "inputs", None):
-            raise InputError(
-                f"the model '{model.name}' does not state its inputs, as subclassed models do not. "
-                "Wrap it: inputs = keras.Input(shape); keras.Model(inputs, model(inputs))."
-            )
-        self._model = model
-        self._method = method
-        inputs, outputs, output_names = _structure(model)
-        self._input_keys = list(inputs) if isinstance(inputs, Mapping) else None
-        self._takes_list = isinstance(inputs, list | tuple)
-        super().__init__(f"Keras {method}", _specs(inputs), _specs(outputs, output_names))
-
-    @property
-    def model(self) -> keras.Model:
-        """The Keras model itself."""
-        return self._model
-
-    def _run(self, feeds: dict[str, np.ndarray]) -> list[np.ndarray]:
-        import keras
-
-        arrays = [
-            keras.ops.convert_to_tensor(array, "string") if spec.dtype == "string" else array
-            for spec, array in zip(self.inputs, feeds.values(), strict=True)
-        ]  # Keras takes numbers from NumPy arrays, but not text
-        batch: Any = arrays if self._takes_list else arrays[0]
-        if self._input_keys is not None:
-            batch = dict(zip(self._input_keys, arrays, strict=True))
-        if self._method == "predict":
-            # Its own batch size is 32, which would cut a larger batch into pieces.
-            results = self._model.predict(batch, batch_size=len(arrays[0]), verbose=0)
-        elif self._method == "call":
-            results = self._model(batch, training=False)
-        else:
-            results = self._model.predict_on_batch(batch)
-        if isinstance(results, Mapping):
-            results = [results[spec.name] for spec in self.outputs]
-        elif not isinstance(results, list | tuple):
-            results = [results]
-        return [np.asarray(result) for result in results]
-
-
-def _structure(model: keras.Model) -> tuple[Any, Any, list[str]]:
-    """Return the symbolic inputs, the outputs (tensor, list or mapping) and the output names."""
-    import keras
-
-    if isinstance(model, keras.Sequential):  # its `input` exists only after a first call
-        return model.inputs[0], model.outputs[0], [model.layers[-1].name]
-    return model.input, model.output, _unique(model.output_names)
-
-
-def _unique(names: Sequence[str]) -> list[str]:
-    """Number repeated names: a layer that is called twice gives two outputs its one name."""
-    taken = set(names)
-    unique = []
-    for name in names:
-        if names.count(name) > 1:
-            numbered = (f"{name}_{number}" for number in itertools.count())
-            name = next(candidate for candidate in numbered if candidate not in taken)
-            taken.add(name)
-        unique.append(name)
-    return unique
-
-
-def _specs(tensors: Any, names: Sequence[str] | None = None) -> list[TensorSpec]:
-    """Describe a tensor, a list or a mapping of them; a mapping's keys are the names."""
-    if isinstance(tensors, Mapping):
-        pairs = list(tensors.items())
-    else:
-        tensors = list(tensors) if isinstance(tensors, list | tuple) else [tensors]
-        pairs = list(zip(names or [tensor.name for tensor in tensors], tensors, strict=True))
-    if nested := [name for name, tensor in pairs if isinstance(tensor, Mapping | list | tuple)]:
-        raise InputError(
-            f"{nested} hold more than one tensor each. Give the model flat inputs and outputs: "
-            "one tensor, a list or a dict."
-        )
-    return [TensorSpec(name, tuple(tensor.shape), tensor.dtype) for name, tensor in pairs]
+# What Keras 3.15 says of a class or function that it does not know, in small letters.
+CUSTOM_CODE_WORDS = (
+    "unknown layer",  # .h5
+    "could not locate",
+    "cannot be imported",
+    "could not be deserialized",
+    "not registered",
+    "not been registered",
+    "register_keras_serializable",
+)
 
 
 def load_keras(
@@ -136,51 +65,26 @@ def load_keras(
     Raises:
         ArtifactError: the file is damaged, of another kind, holds only weights, contains Python
             code, or needs classes that this process does not know.
+        ValueError: no such method.
     """
     path = Path(path)
-    kind = identify(path)
-    if kind not in ("keras", "h5"):
-        raise ArtifactError(path, f"it is {kind}, not a Keras file", "Use open_artifact(path).")
+    kind = identify_as(path, "a Keras file", "keras", "h5")
+    check_method(method)
     if kind == "h5":
-        _check_h5(path)
+        _read_h5_config(path)  # says it in better words than Keras
     import keras
 
     # Keras decides by suffix how to read a file. Where the suffix is wrong, it gets a copy.
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, refusing(path, _explain_loading):
         source = path
         if path.suffix not in SUFFIXES[kind]:
             source = Path(folder) / f"model.{kind}"
             shutil.copyfile(path, source)
-        try:
-            model = keras.saving.load_model(
-                source, custom_objects=custom_objects, compile=False, safe_mode=True
-            )
-        except Exception as error:  # every layer's own code runs here, so any type can come
-            raise _keras_error(path, error) from error
-    try:
-        return KerasRuntime(model, method)
-    except InputError as error:
-        raise ArtifactError(path, "it loads, but cannot be called by name", str(error)) from error
-
-
-def _check_h5(path: Path) -> None:
-    import h5py
-
-    try:
-        with h5py.File(path, "r") as file:
-            whole_model = "model_config" in file.attrs
-    except OSError as error:
-        raise ArtifactError(
-            path,
-            f"it starts like an HDF5 file but cannot be read ({error}), so it was probably cut off",
-            "Save or copy the model again, and compare the sizes.",
-        ) from error
-    if not whole_model:
-        raise ArtifactError(
-            path,
-            "it holds weights only, not the architecture",
-            "Build the model in code, then call model.load_weights(path).",
+        model = keras.saving.load_model(
+            source, custom_objects=custom_objects, compile=False, safe_mode=True
         )
+    with refusing(path, _explain_calling):
+        return KerasRuntime(model, method)
 
 
 def innermost_reason(error: Exception) -> str:
@@ -189,21 +93,143 @@ def innermost_reason(error: Exception) -> str:
     return cause.partition("\n")[0].rstrip(".") or type(error).__name__
 
 
-def _keras_error(path: Path, error: Exception) -> ArtifactError:
+def _explain_loading(error: Exception) -> tuple[str, str]:
+    words = str(error).lower()
+    if "safe_mode" in words:
+        return "it contains Python code that would run on loading", UNSAFE_REMEDY
     finding = f"Keras cannot load it ({type(error).__name__}: {innermost_reason(error)})"
-    text = str(error)
-    if "safe_mode" in text:
-        return ArtifactError(
-            path, "it contains Python code that would run on loading", UNSAFE_REMEDY
+    if any(known in words for known in CUSTOM_CODE_WORDS):
+        return finding, CUSTOM_CODE_REMEDY
+    return finding, OTHER_REMEDY
+
+
+def _explain_calling(error: Exception) -> tuple[str, str]:
+    if isinstance(error, InputError):
+        return "it loads, but cannot be called by name", str(error)
+    return f"it loads, but cannot be called ({in_words(error)})", OTHER_REMEDY
+
+
+def _near_miss(look: Look) -> tuple[str, str] | None:
+    if not look.start.startswith(ZIP_MAGIC):
+        return None
+    if look.members is None:
+        return (
+            "it starts like a .keras file (a zip archive) but its table of contents is missing, "
+            "so it was probably cut off",
+            SAVE_AGAIN,
         )
-    if (
-        "nknown layer" in text
-        or "could not be deserialized" in text.lower()
-        or ("not locate" in text or "registered" in text)
-    ):
-        return ArtifactError(path, finding, CUSTOM_CODE_REMEDY)
-    return ArtifactError(
-        path,
-        finding,
-        "If the file is whole, compare the Keras version that wrote it with the one here.",
+    finding = "it is a zip archive that looks like a PyTorch file"
+    if not any(member.endswith("data.pkl") for member in look.members):
+        missing = ", ".join(sorted(MEMBERS - look.members))
+        finding = f"it is a zip archive but no .keras file: it has no {missing}"
+    return finding, "Save the model with `model.save('model.keras')`."
+
+
+def _weigh_keras(path: Path) -> ArtifactSize:
+    with refusing(path, unreadable("its weights", SAVE_AGAIN)), zipfile.ZipFile(path) as archive:
+        files = tuple(StoredFile(item.filename, item.compress_size) for item in archive.infolist())
+        with archive.open("model.weights.h5") as source:
+            weights, optimizer = _hdf5_bytes(source)
+    return ArtifactSize(path, "keras", path.stat().st_size, weights, weights, optimizer, files)
+
+
+def _weigh_h5(path: Path) -> ArtifactSize:
+    with refusing(path, unreadable("its weights", SAVE_AGAIN)):
+        weights, optimizer = _hdf5_bytes(path)
+    total = path.stat().st_size
+    files = (StoredFile(path.name, total),)
+    return ArtifactSize(path, "h5", total, weights, weights, optimizer, files)
+
+
+def _hdf5_bytes(source: Path | IO[bytes]) -> tuple[int, int]:
+    """Return the bytes of the weights and of the optimizer; there are no copies in these files."""
+    import h5py
+
+    sums = {True: 0, False: 0}
+
+    def add(name: str, item: h5py.Group | h5py.Dataset) -> None:
+        if isinstance(item, h5py.Dataset):
+            sums[name.split("/")[0] in OPTIMIZER_GROUPS] += item.nbytes
+
+    with h5py.File(source, "r") as file:
+        file.visititems(add)
+    return sums[False], sums[True]
+
+
+def _keras_traits(path: Path, size: ArtifactSize | None = None) -> Traits:
+    with refusing(path, unreadable("its config.json", SAVE_AGAIN)):
+        with zipfile.ZipFile(path) as archive:
+            config = json.loads(archive.read("config.json"))
+        has_settings = bool((config.get("compile_config") or {}).get("optimizer"))
+        needs_code = _names_foreign_code(config)
+    return Traits(
+        needs_tensorflow=True,
+        needs_your_code=needs_code,
+        resumes_training=has_settings and (size or _weigh_keras(path)).optimizer_bytes > 0,
     )
+
+
+def _h5_traits(path: Path, size: ArtifactSize | None = None) -> Traits:
+    with refusing(path, unreadable("its configuration", SAVE_AGAIN)):
+        needs_code = _names_foreign_code(json.loads(_read_h5_config(path)))
+    return Traits(needs_tensorflow=True, needs_your_code=needs_code, resumes_training=False)
+
+
+def _read_h5_config(path: Path) -> str | bytes:
+    import h5py
+
+    def explain(error: Exception) -> tuple[str, str]:
+        start = f"it starts like an HDF5 file but cannot be read ({in_words(error)})"
+        return f"{start}, so it was probably cut off", SAVE_AGAIN
+
+    with refusing(path, explain), h5py.File(path, "r") as file:
+        config = file.attrs.get("model_config")
+    if config is None:
+        raise ArtifactError(
+            path,
+            "it holds weights only, not the architecture",
+            "Build the model in code, then call model.load_weights(path).",
+        )
+    return config
+
+
+def _names_foreign_code(config: Any) -> bool:
+    """Tell whether a configuration names a class that Keras does not have, or Python code."""
+    if isinstance(config, list):
+        return any(map(_names_foreign_code, config))
+    if not isinstance(config, dict):
+        return False
+    if "class_name" in config:
+        # Keras registers its own Functional under a name, too: only the module tells whose it is.
+        own = (config.get("module") or "").split(".")[0] != "keras"
+        # The old format names built-in classes without a module.
+        if config["class_name"] in ("Lambda", "__lambda__") or (own and "module" in config):
+            return True
+    return any(map(_names_foreign_code, config.values()))
+
+
+KERAS = Format(
+    kind="keras",
+    title="the .keras format",
+    short=".keras",
+    framework="keras",
+    recognizes=lambda look: look.members is not None and look.members >= MEMBERS,
+    load=load_keras,
+    options=("method",),
+    limit_threads=limit_tensorflow_threads,
+    contents=_weigh_keras,
+    traits=_keras_traits,
+    near_miss=_near_miss,
+)
+H5 = Format(
+    kind="h5",
+    title="the .h5 format",
+    short=".h5",
+    framework="keras",
+    recognizes=lambda look: look.start.startswith(HDF5_MAGIC),
+    load=load_keras,
+    options=("method",),
+    limit_threads=limit_tensorflow_threads,
+    contents=_weigh_h5,
+    traits=_h5_traits,
+)

@@ -1,17 +1,25 @@
-"""A signature of a SavedModel folder, run by TensorFlow without Keras."""
+"""The kind SavedModel: a folder, whose signatures TensorFlow runs without Keras."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from helpers.formats.identify import ArtifactError, identify
+from helpers.formats.format import ArtifactSize, Format, Look, StoredFile, Traits
+from helpers.formats.identify import ArtifactError, identify_as, refusing, unreadable
 from helpers.formats.runtime import Runtime
 from helpers.formats.tensors import Arrays, InputError, TensorSpec
+from helpers.imports import quiet_import
+
+GRAPH_FILE = "saved_model.pb"
+OPTIMIZER_GROUPS = frozenset({"optimizer", "optimizer_weights"})
 
 
 class SavedModelRuntime(Runtime):
@@ -56,28 +64,6 @@ class SavedModelRuntime(Runtime):
         super().close()
 
 
-def _load(path: str | Path) -> Any:
-    path = Path(path)
-    kind = identify(path)
-    if kind != "saved_model":
-        raise ArtifactError(path, f"it is {kind}, not a SavedModel", "Use open_artifact(path).")
-    import tensorflow as tf
-
-    try:
-        return tf.saved_model.load(str(path))
-    except Exception as error:  # the loader has no type of its own: IndexError, KeyError, ...
-        raise _load_error(path, error) from error
-
-
-def _load_error(path: Path, error: Exception) -> ArtifactError:
-    message = " ".join(str(error).split())
-    if "Op type not registered" in message:
-        remedy = "Import the package that brings this operation, or install a newer TensorFlow."
-    else:
-        remedy = "A file of the folder is missing or damaged. Copy or export all of it again."
-    return ArtifactError(path, f"TensorFlow cannot load it ({message})", remedy)
-
-
 def _tensorflow_spec(name: str, spec: Any) -> TensorSpec:
     shape = None if spec.shape.rank is None else tuple(spec.shape.as_list())
     return TensorSpec(name, shape, spec.dtype.name)
@@ -98,16 +84,16 @@ def load_saved_model(path: str | Path, signature: str = "serving_default") -> Sa
     Raises:
         ArtifactError: no SavedModel, damaged, or without that signature.
     """
-    model = _load(path)
-    if signature not in model.signatures:
-        names = ", ".join(sorted(model.signatures)) or "none"
-        raise ArtifactError(
-            path,
-            f"it has no signature '{signature}' (it has: {names})",
-            "Name one of them with signature=..., or export the model with "
-            "`model.export(folder)`, which writes 'serving_default'.",
-        )
-    return SavedModelRuntime(model, signature)
+    with _loaded(path) as model:
+        if signature not in model.signatures:
+            names = ", ".join(sorted(model.signatures)) or "none"
+            raise ArtifactError(
+                path,
+                f"it has no signature '{signature}' (it has: {names})",
+                "Name one of them with signature=..., or export the model with "
+                "`model.export(folder)`, which writes 'serving_default'.",
+            )
+        return SavedModelRuntime(model, signature)
 
 
 def load_signatures(path: str | Path) -> dict[str, SavedModelRuntime]:
@@ -116,7 +102,150 @@ def load_signatures(path: str | Path) -> dict[str, SavedModelRuntime]:
     Raises:
         ArtifactError: no SavedModel, damaged, or without signatures.
     """
-    model = _load(path)
-    if not model.signatures:
-        raise ArtifactError(path, "it has no signatures", "Export it with `model.export`.")
-    return {name: SavedModelRuntime(model, name) for name in sorted(model.signatures)}
+    with _loaded(path) as model:
+        if not model.signatures:
+            raise ArtifactError(path, "it has no signatures", "Export it with `model.export`.")
+        return {name: SavedModelRuntime(model, name) for name in sorted(model.signatures)}
+
+
+@contextmanager
+def _loaded(path: str | Path) -> Iterator[Any]:
+    """Load a folder; what goes wrong, and in the ``with`` block, is an `ArtifactError`."""
+    path = Path(path)
+    identify_as(path, "a SavedModel", "saved_model")
+    import tensorflow as tf
+
+    with refusing(path, _explain_loading):
+        yield tf.saved_model.load(str(path))
+
+
+def _explain_loading(error: Exception) -> tuple[str, str]:
+    message = " ".join(str(error).split())
+    if "Op type not registered" in message:
+        remedy = "Import the package that brings this operation, or install a newer TensorFlow."
+    else:
+        remedy = "A file of the folder is missing or damaged. Copy or export all of it again."
+    return f"TensorFlow cannot load it ({message})", remedy
+
+
+def limit_tensorflow_threads(threads: int) -> dict[str, Any]:
+    """Hold TensorFlow to a number of threads, before its first operation; see `Format`."""
+    from tensorflow import config
+
+    config.threading.set_intra_op_parallelism_threads(threads)
+    config.threading.set_inter_op_parallelism_threads(threads)
+    return {}
+
+
+class StoredTensor(NamedTuple):
+    """A variable of a checkpoint; two copies of one variable are equal.
+
+    Attributes:
+        fingerprint: of dtype, shape and values.
+        size_bytes: of the values.
+        varied: False when every value is the same, as in a new bias.
+    """
+
+    fingerprint: str
+    size_bytes: int
+    varied: bool
+
+
+def _weigh(folder: Path) -> ArtifactSize:
+    groups: defaultdict[str, Counter[StoredTensor]] = defaultdict(Counter)
+    optimizer = 0
+    again = "A file of the folder is missing or damaged. Copy or export the whole folder again."
+    with quiet_import():
+        import tensorflow  # noqa: F401, its own faults are none of the folder's
+    with refusing(folder, unreadable("its variables", again)):
+        files = tuple(
+            StoredFile(entry.relative_to(folder).as_posix(), entry.stat().st_size)
+            for entry in sorted(folder.rglob("*"))
+            if entry.is_file()
+        )
+        for key, array in _checkpoint_arrays(folder):
+            group, _, rest = key.partition("/")
+            # An optimizer also refers to the model's own weights, its "trainable variables".
+            if group in OPTIMIZER_GROUPS and not rest.startswith("_trainable_variables/"):
+                optimizer += array.nbytes
+            else:
+                groups[group][_describe(array)] += 1
+    total = sum(file.size_bytes for file in files)
+    stored = list(groups.values())
+    parameters = _bytes_of(without_copies(stored))
+    return ArtifactSize(
+        folder, "saved_model", total, parameters, _bytes_of(stored), optimizer, files
+    )
+
+
+def _checkpoint_arrays(folder: Path) -> Iterator[tuple[str, np.ndarray]]:
+    import tensorflow as tf
+
+    reader = tf.train.load_checkpoint(str(folder / "variables" / "variables"))
+    for key in reader.get_variable_to_shape_map():
+        if key != "_CHECKPOINTABLE_OBJECT_GRAPH":
+            yield key, np.asarray(reader.get_tensor(key))
+
+
+def _describe(array: np.ndarray) -> StoredTensor:
+    content = repr(array.tolist()).encode() if array.dtype == object else array.tobytes()
+    digest = sha256(f"{array.dtype}{array.shape}".encode() + content).hexdigest()
+    return StoredTensor(digest, array.nbytes, bool((array != array.flat[:1]).any()))
+
+
+def without_copies(groups: Iterable[Counter[StoredTensor]]) -> list[Counter[StoredTensor]]:
+    """Leave out the groups of variables that are copies of others.
+
+    A group is what hangs on one attribute of the saved object, such as ``variables`` and
+    ``_all_variables`` in what Keras exports. It is a copy when all of its tensors are in the other
+    groups too, value for value, and one of them at least is varied: two new biases look alike
+    without being copies.
+    """
+    kept = sorted(groups, key=lambda group: _bytes_of([group]))
+    for group in list(kept):  # smallest first: a copy is no larger than its original
+        others = [other for other in kept if other is not group]
+        if any(tensor.varied for tensor in group) and group <= sum(others, Counter()):
+            kept = others
+    return kept
+
+
+def _bytes_of(groups: Iterable[Counter[StoredTensor]]) -> int:
+    return sum(tensor.size_bytes * count for group in groups for tensor, count in group.items())
+
+
+def _recognizes(look: Look) -> bool:
+    return (look.path / GRAPH_FILE).is_file() and (look.path / "variables").is_dir()
+
+
+def _near_miss(look: Look) -> tuple[str, str] | None:
+    path = look.path
+    if not path.is_dir():
+        if path.name != GRAPH_FILE and look.start[:3] != b"\x08\x01\x12":
+            return None
+        finding = "it is the graph file of a SavedModel, without its variables"
+        return finding, f"Give the whole folder: {path.parent}"
+    if (path / GRAPH_FILE).is_file():
+        finding = f"the folder has {GRAPH_FILE} but no variables/ folder beside it"
+        return finding, "A SavedModel is the whole folder. Copy or export all of it again."
+    found = (entry.parent.name for entry in path.glob(f"*/{GRAPH_FILE}"))
+    versions = sorted(found, key=lambda name: (len(name), name))  # version 10 comes after 9
+    if versions:
+        finding = f"it is a folder of model versions ({', '.join(versions)})"
+        return finding, f"Give one version: {path / versions[-1]}"
+    finding = f"the folder holds no {GRAPH_FILE}, so it is not a SavedModel"
+    return finding, "Export one with `model.export(folder)`, or give the path of a model file."
+
+
+SAVED_MODEL = Format(
+    kind="saved_model",
+    title="a SavedModel folder",
+    short="a SavedModel folder",
+    framework="tensorflow",
+    recognizes=_recognizes,
+    load=load_saved_model,
+    options=("signature",),
+    limit_threads=limit_tensorflow_threads,
+    contents=_weigh,
+    traits=lambda path, size=None: Traits(True, False, False),
+    near_miss=_near_miss,
+)

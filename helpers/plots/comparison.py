@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
-from helpers.costs.size import ArtifactSize
+from helpers.formats import ArtifactSize
 from helpers.plots.style import (
     BLUE,
     GREY,

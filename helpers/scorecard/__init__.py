@@ -4,10 +4,10 @@
 ``python -m helpers.scorecard FILE...`` in a terminal.
 """
 
+from helpers.formats import Traits, read_traits
 from helpers.scorecard.build import scorecard
 from helpers.scorecard.card import Scorecard, best_rows
 from helpers.scorecard.figure import plot_scorecard
-from helpers.scorecard.traits import Traits, read_traits
 
 __all__ = [
     "Scorecard",

@@ -17,8 +17,7 @@ from helpers.costs.cold_start_results import ColdStart, ColdStartReport, ColdSta
 from helpers.costs.latency import Rounds, check_latency_options
 from helpers.costs.opened import OpenedArtifact
 from helpers.costs.process import WorkerError
-from helpers.formats import ArtifactError, Traits
-from helpers.formats.contents import ArtifactSize
+from helpers.formats import ArtifactError, ArtifactSize, Traits
 from helpers.formats.tensors import Arrays, InputError, take_rows
 from helpers.parity import ParityReport
 from helpers.progress import Progress

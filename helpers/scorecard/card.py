@@ -10,7 +10,7 @@ import pandas as pd
 
 from helpers.costs.cold_start_report import ColdStartReport
 from helpers.costs.latency_report import LatencyReport
-from helpers.costs.size import ArtifactSize
+from helpers.formats import ArtifactSize
 from helpers.parity import ParityReport
 from helpers.tables import readable
 

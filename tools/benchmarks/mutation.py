@@ -57,7 +57,7 @@ TARGETS = {
         "percentile or statistics or enough or noise or warning or scenario or report or best",
     ),
     "size": Target(
-        ("helpers/costs/size.py", "helpers/costs/install.py", "helpers/formats/contents.py"),
+        ("helpers/formats/format.py", "helpers/costs/install.py"),
         ("tests/test_size.py",),
     ),
     "runtimes": Target(

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from helpers.costs.candidate import Candidate
 from helpers.costs.arrays import name_inputs, save_arrays
+from helpers.costs.candidate import Candidate
 from helpers.costs.latency import measure_latency
 from helpers.costs.messages import to_json
 from helpers.costs.process import THREAD_VARIABLES
