@@ -24,6 +24,7 @@ from helpers.costs.messages import (
     Warm,
     WarmUp,
     Weigh,
+    Weighed,
     to_json,
 )
 from helpers.costs.process import Worker
@@ -134,8 +135,13 @@ class OpenedArtifact(Runtime):
         return self.ask(Visit(batch_size, seconds, max_calls), more_s=seconds)
 
     def weigh(self) -> tuple[ArtifactSize, Traits]:
-        """Read what the file holds; this works also when it could not be opened."""
-        found = self.ask(Weigh(self.request.path))
+        """Read what the file holds; a process that has ended over it is replaced."""
+        request = Weigh(self.request.path)
+        if self._model.exit_code is None:
+            found = self.ask(request)
+        else:
+            with Worker(WORKER_MODULE, self._folder / "weigh") as worker:
+                found = Weighed(**worker.ask(to_json(request), self._timeout_s))
         files = tuple(StoredFile(*each) for each in found.size["files"])
         fields = {**found.size, "path": Path(self.request.path), "files": files,
                   "flags": tuple(found.size["flags"])}  # fmt: skip

@@ -82,7 +82,7 @@ class Worker:
 
     def send(self, request: Mapping[str, Any]) -> None:
         """Send a request. When the worker has ended, `receive` says so."""
-        with suppress(BrokenPipeError):
+        with suppress(BrokenPipeError, ValueError):  # ValueError: this side has closed it
             self._process.stdin.write(json.dumps(request).encode() + b"\n")
             self._process.stdin.flush()
 
@@ -93,6 +93,8 @@ class Worker:
             WorkerError: the worker reports an error, has ended, says what is no reply, or gives no
                 reply in time. Unless it reports an error, it is killed.
         """
+        if self._replies < 0:
+            raise WorkerError("it has ended")
         deadline = time.monotonic() + timeout_s
         while b"\n" not in self._received:
             left = deadline - time.monotonic()

@@ -23,9 +23,9 @@ from helpers.plots.style import (
 )
 
 if TYPE_CHECKING:
-    from helpers.costs.cold_start_report import ColdStartReport
+    from helpers.costs.cold_start_results import ColdStartReport
     from helpers.costs.install import InstallFootprint
-    from helpers.costs.latency_report import LatencyReport
+    from helpers.costs.latency_results import LatencyReport
     from helpers.parity import LayerReport, ParityReport
 
 LARGEST_SHOWN = 1e9

@@ -8,8 +8,8 @@ from html import escape
 
 import pandas as pd
 
-from helpers.costs.cold_start_report import ColdStartReport
-from helpers.costs.latency_report import LatencyReport
+from helpers.costs.cold_start_results import ColdStartReport
+from helpers.costs.latency_results import LatencyReport
 from helpers.formats import ArtifactSize
 from helpers.parity import ParityReport
 from helpers.tables import readable
