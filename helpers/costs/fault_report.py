@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from helpers.tables import table_as_html, table_as_text
 
@@ -123,8 +123,7 @@ class FaultReport:
 
     def save(self, path: str | Path) -> None:
         """Write everything as JSON."""
-        content = {name: json.dumps(value) for name, value in asdict(self).items()}
-        lines = [f"{json.dumps(name)}: {value}" for name, value in content.items()]
+        lines = [f"{json.dumps(key)}: {json.dumps(value)}" for key, value in asdict(self).items()]
         Path(path).write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
 
     @classmethod
@@ -135,14 +134,12 @@ class FaultReport:
             ValueError: the file holds something else.
         """
         try:
-            content: dict[str, Any] = json.loads(Path(path).read_text(encoding="utf-8"))
-            phases = tuple(
-                FaultPhase(**{**each, "versions": tuple(each["versions"])})
-                for each in content.pop("phases")
-            )
-            seconds = tuple(Second(**each) for each in content.pop("seconds"))
-            events = tuple((at, text) for at, text in content.pop("events"))
-            return cls(phases=phases, seconds=seconds, events=events, **content)
+            content = json.loads(Path(path).read_text(encoding="utf-8"))
+            phases = [{**each, "versions": tuple(each["versions"])} for each in content["phases"]]
+            content["phases"] = tuple(FaultPhase(**each) for each in phases)
+            content["seconds"] = tuple(Second(**each) for each in content["seconds"])
+            content["events"] = tuple((at, text) for at, text in content["events"])
+            return cls(**content)
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise ValueError(f"{path}: expected a report of make scale, got {error}") from error
 

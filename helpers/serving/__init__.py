@@ -9,15 +9,9 @@ rows in one request.
 server can be imported from here too: warm-up files, and clients that ask and measure.
 """
 
+from helpers.costs.clients import AskingClients, Reply, ServingError
 from helpers.costs.fault_report import FaultPhase, FaultReport, Second, stored_fault_report
-from helpers.costs.requests import (
-    AskingClients,
-    Reply,
-    RequestReport,
-    RequestResult,
-    ServingError,
-    measure_requests,
-)
+from helpers.costs.requests import RequestReport, RequestResult, measure_requests
 from helpers.formats.warmup import WarmupRequest, read_warmup_requests, write_warmup_requests
 from helpers.serving.server import Server, start_server, start_tensorflow_serving
 

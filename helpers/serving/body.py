@@ -65,14 +65,14 @@ def read_body(body: bytes) -> PredictBody:
         raise RequestError(f"the body is not JSON: {error}") from error
     if not isinstance(content, dict):
         example = '{"instances": [...]}'
-        raise RequestError(f"expected an object such as {example}, got {_kind(content)}")
+        raise RequestError(f"expected an object such as {example}, got {_show(content)}")
     formats = [key for key in ("instances", "inputs") if key in content]
     if len(formats) != 1:
         given = ", ".join(map(repr, content)) or "none"
         raise RequestError(f"expected one of the keys 'instances' and 'inputs', got {given}")
     signature = content.get("signature_name", DEFAULT_SIGNATURE)
     if not isinstance(signature, str):
-        raise RequestError(f"'signature_name': expected text, got {_kind(signature)}")
+        raise RequestError(f"'signature_name': expected text, got {_show(signature)}")
     return PredictBody(signature, formats == ["instances"], content[formats[0]])
 
 
@@ -99,7 +99,7 @@ def to_arrays(
 def _by_input(body: PredictBody, names: Sequence[str]) -> Mapping[str, Any]:
     """Regroup values by input: a row is the value of the single input, or an object by name."""
     if body.by_row and (not isinstance(body.values, list) or not body.values):
-        given = _kind(body.values)
+        given = _show(body.values)
         raise RequestError(f"'instances': expected a list with at least one row, got {given}")
     first = body.values[0] if body.by_row else body.values
     if len(names) == 1 and (not isinstance(first, dict) or set(first) == {"b64"}):
@@ -112,7 +112,7 @@ def _by_input(body: PredictBody, names: Sequence[str]) -> Mapping[str, Any]:
 
 def _check_names(value: Any, names: Sequence[str], where: str) -> Mapping[str, Any]:
     if not isinstance(value, dict) or set(value) != set(names):
-        given = sorted(value) if isinstance(value, dict) else _kind(value)
+        given = sorted(value) if isinstance(value, dict) else _show(value)
         raise RequestError(f"{where}: expected an object with {sorted(names)}, got {given}")
     return value
 
@@ -201,13 +201,6 @@ def _write_text(name: str, value: Any) -> Any:
     if name.endswith("_bytes"):
         return {"b64": base64.b64encode(value).decode()}
     return value.decode(errors="replace")
-
-
-def _kind(value: Any) -> str:
-    names = {dict: "an object", list: "a list", str: "text", bool: "true or false"}
-    if value is None or value == []:
-        return "null" if value is None else "an empty list"
-    return names.get(type(value), "a number")
 
 
 def _show(value: Any) -> str:

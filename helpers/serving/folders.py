@@ -6,7 +6,7 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-from helpers.costs.requests import ServingError
+from helpers.costs.clients import ServingError
 
 Fingerprint = tuple[tuple[str, int, int], ...]
 

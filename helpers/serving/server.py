@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
+from helpers.costs.clients import ServingError
 from helpers.costs.process import Worker, WorkerError
-from helpers.costs.requests import ServingError
 from helpers.serving.folders import find_models
 from helpers.serving.lifetime import HOST, LIFE_OVER
 
