@@ -127,6 +127,8 @@ def test_the_status_shows_every_version_and_why_one_is_not_served(client: Client
     assert signature["inputs"]["images"]["dtype"] == "DT_UINT8"
     sizes = [each["size"] for each in signature["inputs"]["images"]["tensor_shape"]["dim"]]
     assert sizes == ["-1", "2", "2"]
+    assert signature["inputs"]["images"]["tensor_shape"]["unknown_rank"] is False
+    assert signature["method_name"] == "tensorflow/serving/predict"  # as it is stored
 
 
 BAD_REQUESTS: dict[str, tuple[str, Any, int, str]] = {

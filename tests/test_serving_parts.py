@@ -21,6 +21,7 @@ from conftest import ROOT
 from helpers.formats import Runtime
 from helpers.formats.identify import ArtifactError
 from helpers.formats.tensors import TensorSpec
+from helpers.formats.warmup import WARMUP_FILE
 from helpers.serving import (
     AskingClients,
     Reply,
@@ -29,10 +30,8 @@ from helpers.serving import (
     read_warmup_requests,
     write_warmup_requests,
 )
-from helpers.serving.body import encode_answer, read_body, to_arrays
-from helpers.serving.errors import RequestError
+from helpers.serving.body import RequestError, encode_answer, read_body, to_arrays
 from helpers.serving.version_process import reply_to
-from helpers.serving.warmup import WARMUP_FILE
 
 FLOAT = TensorSpec("x", (None, 2), "float32")
 
@@ -61,6 +60,8 @@ def nested(depth: int) -> Any:
 
 def test_as_many_axes_as_an_array_can_have_are_taken() -> None:
     assert arrays(nested(64), TensorSpec("x", None, "float32")).ndim == 64
+    text = np.array(b"a", dtype=object).reshape((1,) * 64)
+    assert encode_answer({"t": text}, False) == f'{{"outputs": {"[" * 64}"a"{"]" * 64}}}'
 
 
 @pytest.mark.parametrize(
@@ -73,6 +74,8 @@ def test_as_many_axes_as_an_array_can_have_are_taken() -> None:
         ([1], TensorSpec("b", (None,), "bool"), "expected true or false, got 1"),
         ([1], TensorSpec("t", (None,), "string"), "expected text, got 1"),
         ([[1], 2], FLOAT, "got 1 and a value at depth 2"),
+        ([[1, [2]], [3, 4]], FLOAT, "got 1 and a value at depth 3"),
+        ([[1, 2], [float("nan"), 1e39]], FLOAT, r"1e\+39 is not between"),
         ([[[], []]], FLOAT, r"expected shape \(n, 2\), got \(1, 2, 0\)"),
         ([1], TensorSpec("c", (None,), "complex64"), "cannot be sent as JSON"),
         ([1], TensorSpec("r", (None,), "resource"), "resource cannot be sent as JSON"),

@@ -12,7 +12,7 @@ import pytest
 
 from helpers.costs.process import Worker
 from helpers.serving import versions
-from helpers.serving.errors import RequestError
+from helpers.serving.body import RequestError
 from helpers.serving.versions import ServedModel
 
 LOAD_S = 20.0
@@ -37,8 +37,11 @@ def play(folder: Path, scene: Play, load_s: float = LOAD_S) -> None:
         try:
             await scene(model)
         finally:
+            model._folder = folder / "none"  # so that no other one is begun
             for version in model._versions.values():
                 version.end()
+            await asyncio.gather(*model._tasks)  # each removes its files
+        assert not any(Path(each._files.name).exists() for each in model._versions.values())
 
     asyncio.run(run())
 
@@ -149,6 +152,31 @@ def test_a_version_that_hangs_keeps_no_later_one_out(folder: Path) -> None:
         assert error(model, 9) == "it was not ready when another one was wanted"
 
     (folder / "9" / "hangs").touch()
+    play(folder, scene)
+
+
+def test_a_version_that_was_ended_while_its_answer_came_never_takes_over(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scene(model: ServedModel) -> None:
+        await wait_for(model, {"9": "AVAILABLE"})
+        ask = versions.Version.ask
+
+        async def ended_meanwhile(version: versions.Version, *arguments: object) -> dict:
+            answer = await ask(version, *arguments)
+            version.end("it was not ready when another one was wanted", may_return=True)
+            return answer
+
+        monkeypatch.setattr(versions.Version, "ask", ended_meanwhile)
+        (folder / "10").mkdir()
+        model.poll()
+        while states(model)["10"] == "LOADING":
+            await asyncio.sleep(0.02)
+        monkeypatch.setattr(versions.Version, "ask", ask)
+        assert states(model) == {"9": "AVAILABLE", "10": "END"}
+        assert await model.predict(None, b"") == (200, "9")
+        await wait_for(model, {"10": "AVAILABLE", "9": "END"})
+
     play(folder, scene)
 
 

@@ -5,17 +5,15 @@ version that is loaded. Why Tornado: JupyterLab brings it, so it adds no package
 headers, bodies and idle connections itself. Requests are computed one after the other; send many
 rows in one request.
 
-The file ``assets.extra/tf_serving_warmup_requests`` is written and read in TensorFlow Serving's
-format, and `start_tensorflow_serving` runs the real program where it is installed.
+`start_tensorflow_serving` runs the real program where it is installed. What a lesson needs beside a
+server can be imported from here too: warm-up files, and clients that ask and measure.
 """
 
-from helpers.serving.clients import AskingClients, Reply
-from helpers.serving.errors import ServingError
-from helpers.serving.fault_report import FaultPhase, FaultReport, Second, stored_fault_report
-from helpers.serving.measure import RequestReport, RequestResult, measure_requests
-from helpers.serving.server import Server, start_server
-from helpers.serving.tensorflow_serving import start_tensorflow_serving
-from helpers.serving.warmup import WarmupRequest, read_warmup_requests, write_warmup_requests
+from helpers.costs.clients import AskingClients, Reply, ServingError
+from helpers.costs.fault_report import FaultPhase, FaultReport, Second, stored_fault_report
+from helpers.costs.requests import RequestReport, RequestResult, measure_requests
+from helpers.formats.warmup import WarmupRequest, read_warmup_requests, write_warmup_requests
+from helpers.serving.server import Server, start_server, start_tensorflow_serving
 
 __all__ = [
     "AskingClients",

@@ -8,27 +8,40 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from typing import Any
 
 import numpy as np
 
 from helpers.formats.tensors import TensorSpec, format_shape
-from helpers.serving.errors import RequestError
 
 DEFAULT_SIGNATURE = "serving_default"
 MOST_AXES = 64
 """NumPy has no arrays with more."""
-# What JSON may hold for each kind of array: its Python types, and how to say it.
-JSON_TYPES: Mapping[str, tuple[tuple[type, ...], str]] = {
-    "b": ((bool,), "true or false"),
-    "i": ((int,), "whole numbers"),
-    "u": ((int,), "whole numbers"),
-    "f": ((int, float), "numbers"),
-    "O": ((str, bytes), "text"),
+# What JSON may hold for each kind of array: its Python types, how to say it, what limits numbers.
+JSON_TYPES: Mapping[str, tuple[tuple[type, ...], str, Any]] = {
+    "b": ((bool,), "true or false", None),
+    "i": ((int,), "whole numbers", np.iinfo),
+    "u": ((int,), "whole numbers", np.iinfo),
+    "f": ((int, float), "numbers", np.finfo),
+    "O": ((str, bytes), "text", None),
 }
+
+
+class RequestError(ValueError):
+    """A request that cannot be answered.
+
+    Attributes:
+        status: of HTTP: 400 for a wrong body, 403 for a host that is not this machine, 404 for an
+            unknown model or version, 413 for a body that is too large, 415 for one that is not
+            JSON, 503 while no version of the model answers.
+    """
+
+    def __init__(self, message: str, status: int = 400) -> None:
+        self.status = status
+        super().__init__(message)
 
 
 @dataclass(frozen=True)
@@ -52,14 +65,14 @@ def read_body(body: bytes) -> PredictBody:
         raise RequestError(f"the body is not JSON: {error}") from error
     if not isinstance(content, dict):
         example = '{"instances": [...]}'
-        raise RequestError(f"expected an object such as {example}, got {_kind(content)}")
+        raise RequestError(f"expected an object such as {example}, got {_show(content)}")
     formats = [key for key in ("instances", "inputs") if key in content]
     if len(formats) != 1:
         given = ", ".join(map(repr, content)) or "none"
         raise RequestError(f"expected one of the keys 'instances' and 'inputs', got {given}")
     signature = content.get("signature_name", DEFAULT_SIGNATURE)
     if not isinstance(signature, str):
-        raise RequestError(f"'signature_name': expected text, got {_kind(signature)}")
+        raise RequestError(f"'signature_name': expected text, got {_show(signature)}")
     return PredictBody(signature, formats == ["instances"], content[formats[0]])
 
 
@@ -75,8 +88,7 @@ def to_arrays(
         RequestError: a value has another type or shape than the model takes, an input is missing or
             unknown, or there are more than `max_rows` rows.
     """
-    names = [spec.name for spec in specs]
-    named = (_columns if body.by_row else _by_name)(body.values, names)
+    named = _by_input(body, [spec.name for spec in specs])
     arrays = {spec.name: _to_array(named[spec.name], spec) for spec in specs}
     rows = max((len(array) for array in arrays.values() if array.ndim), default=0)
     if rows > max_rows:
@@ -84,76 +96,68 @@ def to_arrays(
     return arrays
 
 
-def _columns(instances: Any, names: Sequence[str]) -> Mapping[str, Any]:
-    """Regroup rows by input: a row is the value of the single input, or an object by name."""
-    if not isinstance(instances, list) or not instances:
-        given = _kind(instances)
+def _by_input(body: PredictBody, names: Sequence[str]) -> Mapping[str, Any]:
+    """Regroup values by input: a row is the value of the single input, or an object by name."""
+    if body.by_row and (not isinstance(body.values, list) or not body.values):
+        given = _show(body.values)
         raise RequestError(f"'instances': expected a list with at least one row, got {given}")
-    if len(names) == 1 and _is_value(instances[0]):
-        return {names[0]: instances}
-    rows = [_by_name(row, names, f"row {index}") for index, row in enumerate(instances)]
+    first = body.values[0] if body.by_row else body.values
+    if len(names) == 1 and (not isinstance(first, dict) or set(first) == {"b64"}):
+        return {names[0]: body.values}
+    if not body.by_row:
+        return _check_names(body.values, names, "'inputs'")
+    rows = [_check_names(row, names, f"row {index}") for index, row in enumerate(body.values)]
     return {name: [row[name] for row in rows] for name in names}
 
 
-def _by_name(value: Any, names: Sequence[str], where: str = "'inputs'") -> Mapping[str, Any]:
-    if len(names) == 1 and _is_value(value) and where == "'inputs'":
-        return {names[0]: value}
+def _check_names(value: Any, names: Sequence[str], where: str) -> Mapping[str, Any]:
     if not isinstance(value, dict) or set(value) != set(names):
-        given = sorted(value) if isinstance(value, dict) else _kind(value)
+        given = sorted(value) if isinstance(value, dict) else _show(value)
         raise RequestError(f"{where}: expected an object with {sorted(names)}, got {given}")
     return value
 
 
-def _is_value(value: Any) -> bool:
-    return not isinstance(value, dict) or set(value) == {"b64"}
-
-
 def _to_array(values: Any, spec: TensorSpec) -> np.ndarray:
     where = f"input '{spec.name}'"
-    flat, shape = _flatten(values, where)
+    objects = _to_objects(values, where)
+    flat = objects.ravel()  # a view: what is put into it is in both
     try:
         dtype = np.dtype(object if spec.dtype == "string" else spec.dtype)
-        allowed, words = JSON_TYPES[dtype.kind]
+        allowed, words, limits = JSON_TYPES[dtype.kind]
     except (KeyError, TypeError) as error:
         raise RequestError(f"{where}: {spec.dtype} cannot be sent as JSON") from error
-    if dtype.kind == "O":
-        flat = [_from_base64(value, where) for value in flat]
-    for value in flat:
+    bounds = np.array([limits(dtype).min, limits(dtype).max], dtype).tolist() if limits else None
+    for index, value in enumerate(flat):
+        if dtype.kind == "O":
+            flat[index] = value = _from_base64(value, where)
         if type(value) not in allowed:
             raise RequestError(f"{where} is {spec.dtype}: expected {words}, got {_show(value)}")
-    if not spec.accepts_shape(shape):
+        # NaN and Infinity are allowed in TensorFlow Serving's JSON; a number too large is not.
+        if bounds and (value < bounds[0] or value > bounds[1]) and abs(value) != math.inf:
+            between = f"between {bounds[0]} and {bounds[1]}"
+            raise RequestError(f"{where} is {spec.dtype}: {_show(value)} is not {between}")
+    if not spec.accepts_shape(objects.shape):
         hint = ". The list of rows is missing: put the value in a list of its own"
         raise RequestError(
-            f"{where}: expected shape {format_shape(spec.shape)}, got {shape}"
-            f"{hint if spec.accepts_shape((1, *shape)) else ''}"
+            f"{where}: expected shape {format_shape(spec.shape)}, got {objects.shape}"
+            f"{hint if spec.accepts_shape((1, *objects.shape)) else ''}"
         )
-    if dtype.kind in "iuf":
-        limits = np.iinfo(dtype) if dtype.kind in "iu" else np.finfo(dtype)
-        low, high = map(int if dtype.kind in "iu" else float, (limits.min, limits.max))
-        for value in flat:
-            # NaN and Infinity are allowed in TensorFlow Serving's JSON; a number too large is not.
-            if not low <= value <= high and not (dtype.kind == "f" and value - value != 0):
-                bounds = f"{_show(value)} is not between {low} and {high}"
-                raise RequestError(f"{where} is {spec.dtype}: {bounds}")
-    return np.array(flat, dtype=dtype).reshape(shape)
+    return objects.astype(dtype)
 
 
-def _flatten(values: Any, where: str) -> tuple[list[Any], tuple[int, ...]]:
-    """Take nested lists apart; all lists of one depth must have one length."""
-    level, shape = [values], []
-    while level and isinstance(level[0], list):
-        lengths = {len(each) if isinstance(each, list) else None for each in level}
-        if len(lengths) > 1:
-            found = sorted("a value" if each is None else str(each) for each in lengths)
-            raise RequestError(
-                f"{where}: lists of one depth must have one length, got {' and '.join(found)} at "
-                f"depth {len(shape) + 1}"
-            )
-        shape.append(lengths.pop())
-        if len(shape) > MOST_AXES:
-            raise RequestError(f"{where}: lists are nested at most {MOST_AXES} deep")
-        level = list(chain.from_iterable(level))
-    return level, tuple(shape)
+def _to_objects(values: Any, where: str) -> np.ndarray:
+    """Make one array of nested lists: all lists of one depth must have one length."""
+    array = np.array(values, dtype=object)  # what does not fit stays a list inside
+    lengths = {len(each) if isinstance(each, list) else None for each in array.ravel()}
+    if lengths <= {None}:
+        return array
+    if array.ndim == MOST_AXES:
+        raise RequestError(f"{where}: lists are nested at most {MOST_AXES} deep")
+    found = sorted("a value" if each is None else str(each) for each in lengths)
+    raise RequestError(
+        f"{where}: lists of one depth must have one length, got {' and '.join(found)} at "
+        f"depth {array.ndim + 1}"
+    )
 
 
 def _from_base64(value: Any, where: str) -> Any:
@@ -174,7 +178,10 @@ def encode_answer(outputs: Mapping[str, np.ndarray], by_row: bool) -> str:
     Raises:
         RequestError: rows were asked for, and the outputs have different numbers of rows.
     """
-    lists = {name: _to_json(name, array) for name, array in outputs.items()}
+    lists = {
+        name: _write_text(name, array.tolist()) if array.dtype.kind == "O" else array.tolist()
+        for name, array in outputs.items()
+    }
     single = next(iter(lists.values())) if len(lists) == 1 else None
     if not by_row:
         return json.dumps({"outputs": lists if single is None else single})
@@ -184,29 +191,16 @@ def encode_answer(outputs: Mapping[str, np.ndarray], by_row: bool) -> str:
             "the outputs of this model have different numbers of rows; send 'inputs' instead of "
             "'instances'"
         )
-    rows = zip(*lists.values(), strict=True)
-    return json.dumps(
-        {"predictions": single or [dict(zip(lists, row, strict=True)) for row in rows]}
-    )
+    rows = [dict(zip(lists, row, strict=True)) for row in zip(*lists.values(), strict=True)]
+    return json.dumps({"predictions": single or rows})
 
 
-def _to_json(name: str, array: np.ndarray) -> Any:
-    if array.dtype.kind == "O":  # TensorFlow's text is bytes
-        flat = [
-            {"b64": base64.b64encode(text).decode()}
-            if name.endswith("_bytes")
-            else text.decode(errors="replace")
-            for text in array.flat
-        ]
-        array = np.array([*flat, None], dtype=object)[:-1].reshape(array.shape)
-    return array.tolist()
-
-
-def _kind(value: Any) -> str:
-    names = {dict: "an object", list: "a list", str: "text", bool: "true or false"}
-    if value is None or value == []:
-        return "null" if value is None else "an empty list"
-    return names.get(type(value), "a number")
+def _write_text(name: str, value: Any) -> Any:
+    if isinstance(value, list):
+        return [_write_text(name, each) for each in value]
+    if name.endswith("_bytes"):
+        return {"b64": base64.b64encode(value).decode()}
+    return value.decode(errors="replace")
 
 
 def _show(value: Any) -> str:

@@ -6,7 +6,9 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-from helpers.serving.errors import ServingError
+from helpers.costs.clients import ServingError
+
+Fingerprint = tuple[tuple[str, int, int], ...]
 
 
 def version_folders(folder: Path) -> dict[int, Path]:
@@ -24,7 +26,7 @@ def version_folders(folder: Path) -> dict[int, Path]:
     return dict(sorted(found.items(), reverse=True))
 
 
-def fingerprint(folder: Path) -> tuple[tuple[str, int, int], ...]:
+def fingerprint(folder: Path) -> Fingerprint:
     """Tell whether a folder has changed: names, sizes and times of its files."""
     files = []
     for parent, _, names in os.walk(folder):

@@ -1,4 +1,7 @@
-"""Run with ``python -m``: listens on 127.0.0.1, and hands requests to the versions' processes."""
+"""Run with ``python -m``: listens on 127.0.0.1, and hands requests to the versions' processes.
+
+Or it runs TensorFlow Serving, where the request of the parent has its ``command``.
+"""
 
 from __future__ import annotations
 
@@ -19,8 +22,8 @@ from tornado.httputil import HTTPServerRequest
 from tornado.iostream import IOStream, StreamClosedError
 from tornado.web import Application, RequestHandler, stream_request_body
 
-from helpers.serving.errors import RequestError
-from helpers.serving.lifetime import HOST, answer, free_port, take_request
+from helpers.serving.body import RequestError
+from helpers.serving.lifetime import HOST, answer, free_port, run_program, take_request
 from helpers.serving.versions import ServedModel
 
 JSON = "application/json"
@@ -156,7 +159,6 @@ async def serve(request: Mapping[str, Any], port: int) -> None:
         max_body_size=DRAINED_BODIES * request["max_body_bytes"],
     )
     server.listen(port, HOST)
-    answer({"port": port})
     while True:
         for model in models.values():
             with suppress(OSError):  # a folder that cannot be read now may be readable later
@@ -165,14 +167,18 @@ async def serve(request: Mapping[str, Any], port: int) -> None:
 
 
 def main() -> None:
-    """Take the request of `start_server`, answer with the port, and serve."""
+    """Take the request of `Server`, answer with the port, and serve."""
     request = take_request()
     try:
-        port = free_port(request["port"], HOST)
+        port = free_port(request["port"], request["address"])
     except OSError as error:
         answer({"error": str(error)})
-    else:
-        asyncio.run(serve(request, port))
+        return
+    answer({"port": port})
+    if "command" in request:
+        ports = f"--rest_api_port={port}", f"--port={free_port(0, request['address'])}"
+        run_program([*request["command"], *ports])
+    asyncio.run(serve(request, port))
 
 
 if __name__ == "__main__":

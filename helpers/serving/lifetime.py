@@ -9,10 +9,13 @@ import select
 import shutil
 import signal
 import socket
+import subprocess
 import sys
 import threading
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NoReturn
+
+from helpers.costs.channel import die_with_parent
 
 HOST = "127.0.0.1"
 LIFE_OVER = "its life is over"
@@ -48,6 +51,14 @@ def _end_in_time(life_s: float, folder: str) -> None:
     os.killpg(os.getpgrp(), signal.SIGKILL)
 
 
+def run_program(command: Sequence[str]) -> NoReturn:
+    """Run a program that does not watch the pipe: this process does, in its place."""
+    program = subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=sys.stderr, preexec_fn=die_with_parent
+    )
+    sys.exit(f"{os.path.basename(command[0])} ended with exit code {program.wait()}")
+
+
 def free_port(port: int, address: str) -> int:
     """Return `port` if a server can listen there now, or any free one for 0.
 
@@ -56,13 +67,11 @@ def free_port(port: int, address: str) -> int:
     Raises:
         OSError: the port is taken, or needs other rights; the message says what to do.
     """
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # free again after a restart
-        try:
-            probe.bind((address, port))
-        except OSError as error:
-            raise OSError(
-                f"port {port} cannot be used ({error.strerror}). Another program has it, perhaps "
-                "an earlier server: stop that one, or give port=0 to take a free port"
-            ) from error
-        return probe.getsockname()[1]
+    try:
+        with socket.create_server((address, port)) as probe:
+            return probe.getsockname()[1]
+    except OSError as error:
+        raise OSError(
+            f"port {port} cannot be used ({os.strerror(error.errno)}). Another program has it, "
+            "perhaps an earlier server: stop that one, or give port=0 to take a free port"
+        ) from error

@@ -6,6 +6,7 @@ import http.client
 import importlib.util
 import json
 import math
+import shutil
 import tempfile
 import time
 from collections.abc import Iterable, Mapping
@@ -14,13 +15,14 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
+from helpers.costs.clients import ServingError
 from helpers.costs.process import Worker, WorkerError
-from helpers.serving.errors import ServingError
 from helpers.serving.folders import find_models
 from helpers.serving.lifetime import HOST, LIFE_OVER
 
 POLL_S = 0.05
 STATUS_TIMEOUT_S = 5.0
+TENSORFLOW_SERVING = "tensorflow_model_server"
 
 
 class Server:
@@ -35,13 +37,13 @@ class Server:
         models: the names that it serves.
     """
 
-    def __init__(self, module: str, request: Mapping[str, Any], models: Iterable[str]) -> None:
+    def __init__(self, request: Mapping[str, Any], models: Iterable[str]) -> None:
         timeout_s = request["ready_timeout_s"]
         deadline = time.monotonic() + timeout_s
         self.models = tuple(models)
         self._life_s = request["life_s"]
         self._folder = tempfile.TemporaryDirectory(prefix="serving_", ignore_cleanup_errors=True)
-        self._worker = Worker(module, Path(self._folder.name))
+        self._worker = Worker("helpers.serving.http_server", Path(self._folder.name))
         self.process_id = self._worker.process_id
         try:
             answer = self._worker.ask({**request, "folder": self._folder.name}, timeout_s)
@@ -156,34 +158,81 @@ def start_server(
             is not installed, or the server ended before it was ready.
         ValueError: an argument out of range.
     """
-    check_port(port)
-    numbers = check_range(
-        life_s=life_s, ready_timeout_s=ready_timeout_s, load_timeout_s=load_timeout_s,
+    request = check_arguments(
+        port=port, life_s=life_s, ready_timeout_s=ready_timeout_s, load_timeout_s=load_timeout_s,
         client_timeout_s=client_timeout_s, poll_s=poll_s, max_body_bytes=max_body_bytes,
         max_rows=max_rows,
     )  # fmt: skip
-    folders = find_models(folder)
+    models = {name: str(path) for name, path in find_models(folder).items()}
     for package in ("tensorflow", "tornado"):
         if importlib.util.find_spec(package) is None:
             raise ServingError(
                 f"the package {package} is not installed in this environment, and the server needs "
                 "it. Install the packages of this series, as the README says."
             )
-    models = {name: str(path) for name, path in folders.items()}
-    return Server(
-        "helpers.serving.http_server", {**numbers, "models": models, "port": port}, models
-    )
+    return Server({**request, "models": models, "address": HOST}, models)
 
 
-def check_port(port: int) -> None:
-    """Raise ValueError unless `port` is 0 or a port that needs no special rights."""
+def start_tensorflow_serving(
+    folder: str | Path,
+    *,
+    all_addresses: bool,
+    port: int = 0,
+    life_s: float = 600.0,
+    ready_timeout_s: float = 120.0,
+) -> Server:
+    """Serve the one model of a folder with ``tensorflow_model_server`` from the PATH.
+
+    The program does not come from a Python package registry: it is in the Docker image
+    ``tensorflow/serving`` and in packages of its own for Linux.
+
+    **It cannot be bound to 127.0.0.1**: its REST and gRPC ports listen at every address of the
+    machine, and no option changes that (https://github.com/tensorflow/serving/issues/1969). So
+    `all_addresses` must say that this is meant. To stay on this machine, run it in Docker, which
+    can publish the port to 127.0.0.1 only: ``docker run -p 127.0.0.1:8501:8501 ...``.
+
+    For `port` (of the REST API), `life_s` and `ready_timeout_s` see `start_server`.
+
+    Raises:
+        ServingError: the program is not on the PATH, the folder holds no model or several, the port
+            is taken, `all_addresses` is not True, or the server ended before it was ready.
+        ValueError: an argument out of range.
+    """
+    request = check_arguments(port=port, life_s=life_s, ready_timeout_s=ready_timeout_s)
+    if all_addresses is not True:
+        raise ServingError(
+            f"{TENSORFLOW_SERVING} listens at every address of this machine and has no option to "
+            "listen on 127.0.0.1 only. Pass all_addresses=True if a firewall protects the machine, "
+            "or use Docker with -p 127.0.0.1:8501:8501."
+        )
+    program = shutil.which(TENSORFLOW_SERVING)
+    if program is None:
+        raise ServingError(
+            f"{TENSORFLOW_SERVING} is not on the PATH. Install TensorFlow Serving, run its Docker "
+            "image, or use start_server(...), which needs Python packages only."
+        )
+    models = find_models(folder)
+    if len(models) != 1:
+        raise ServingError(
+            f"{folder}: expected one model, got {', '.join(models)}. Several models need a "
+            "configuration file of TensorFlow Serving."
+        )
+    ((name, path),) = models.items()
+    flags = [f"--model_name={name}", f"--model_base_path={path.resolve()}"]
+    command = [program, *flags, "--file_system_poll_wait_seconds=1"]
+    return Server({**request, "command": command, "address": ""}, models)
+
+
+def check_arguments(*, port: int, **numbers: float) -> dict[str, float]:
+    """Return the arguments.
+
+    Raises:
+        ValueError: `port` is neither 0 nor one that needs no special rights, or one of the other
+            numbers is not above 0, or infinite.
+    """
     if isinstance(port, bool) or not isinstance(port, int) or port not in (0, *range(1024, 2**16)):
         raise ValueError(f"port: expected 0 or a number from 1024 to 65535, got {port!r}")
-
-
-def check_range(**numbers: float) -> dict[str, float]:
-    """Return the numbers; raise ValueError unless every one is above 0 and finite."""
     for name, value in numbers.items():
         if isinstance(value, bool) or not 0 < value < math.inf:
             raise ValueError(f"{name}: expected a number above 0, got {value!r}")
-    return numbers
+    return {"port": port, **numbers}

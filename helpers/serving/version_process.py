@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -13,11 +13,15 @@ from helpers.costs.channel import Channel, die_with_parent, import_alone
 from helpers.formats import Runtime, load_signatures
 from helpers.formats.identify import ArtifactError
 from helpers.formats.sample_inputs import sample_inputs
-from helpers.formats.tensors import TensorSpec
+from helpers.formats.warmup import read_warmup_requests
 from helpers.imports import quiet_import
-from helpers.serving.body import DEFAULT_SIGNATURE, encode_answer, read_body, to_arrays
-from helpers.serving.errors import RequestError
-from helpers.serving.warmup import read_warmup_requests
+from helpers.serving.body import (
+    DEFAULT_SIGNATURE,
+    RequestError,
+    encode_answer,
+    read_body,
+    to_arrays,
+)
 
 LONGEST_REASON = 300
 
@@ -33,14 +37,11 @@ def main() -> None:
         with quiet_import():  # the log is for what matters
             import_alone("tensorflow")  # a SavedModel needs no Keras: faster and smaller
         signatures = load_signatures(request["folder"])
+        described = describe(request["folder"], signatures)
         warm_up(Path(request["folder"]), signatures)
     except Exception as error:  # whatever a damaged model raises goes to the status
         channel.reply_error(error)
         return
-    described = {
-        name: {"inputs": describe(each.inputs), "outputs": describe(each.outputs)}
-        for name, each in signatures.items()
-    }
     channel.reply({"signatures": described})
     while True:
         body = channel.receive()["body"].encode("latin-1")
@@ -105,18 +106,15 @@ def predict(body: bytes, signatures: Signatures, max_rows: int) -> str:
     return encode_answer(named, request.by_row)
 
 
-def describe(specs: Sequence[TensorSpec]) -> dict[str, Any]:
-    """Write tensors by name, as TensorFlow's TensorInfo message looks in JSON."""
-    import tensorflow as tf
-    from tensorflow.core.framework.types_pb2 import DataType
+def describe(folder: str, names: Iterable[str]) -> dict[str, Any]:
+    """Return signatures as TensorFlow Serving's metadata does: as they are stored, in JSON."""
+    from google.protobuf.json_format import MessageToDict
+    from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
-    found = {}
-    for spec in specs:
-        dtype = DataType.Name(tf.as_dtype(spec.dtype).as_datatype_enum)
-        sizes = [{"size": str(-1 if length is None else length)} for length in spec.shape or ()]
-        shape = {"dim": sizes, "unknown_rank": spec.shape is None}
-        found[spec.name] = {"dtype": dtype, "tensor_shape": shape}
-    return found
+    stored = SavedModel.FromString(Path(folder, "saved_model.pb").read_bytes())
+    signatures = stored.meta_graphs[0].signature_def
+    as_it_is = {"preserving_proto_field_name": True, "always_print_fields_with_no_presence": True}
+    return {name: MessageToDict(signatures[name], **as_it_is) for name in names}
 
 
 if __name__ == "__main__":

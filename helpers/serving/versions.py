@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from helpers.costs.process import Worker, WorkerError
-from helpers.serving.errors import RequestError
-from helpers.serving.folders import fingerprint, version_folders
+from helpers.serving.body import RequestError
+from helpers.serving.folders import Fingerprint, fingerprint, version_folders
 
 ANSWER_S = 60.0
 """A version that computes longer is ended: it would keep all other requests waiting."""
@@ -25,19 +25,16 @@ class Version:
     Attributes:
         state: in TensorFlow Serving's words: LOADING, AVAILABLE, UNLOADING or END.
         error: why it ended, or "".
-        may_return: it may be loaded again although its folder is as it was.
-        fingerprint: of its folder.
+        fingerprint: of its folder; None when it may be loaded again as it is.
         signatures: its inputs and outputs, as in TensorFlow Serving's metadata.
     """
 
     def __init__(self, path: Path, error: str = "") -> None:
-        self.state = "LOADING"
-        self.error = error
-        self.may_return = False
-        self.fingerprint = fingerprint(path)
+        self.state, self.error = "LOADING", error
+        self.fingerprint: Fingerprint | None = fingerprint(path)
         self.signatures: dict[str, Any] = {}
-        self._requests = 0
-        self._turn = asyncio.Lock()
+        self._turn = asyncio.Lock()  # first come, first served
+        self._done = asyncio.Event()
         self._files = tempfile.TemporaryDirectory(prefix="version_", ignore_cleanup_errors=True)
         # Here and not in a thread: Linux ends the process when the thread that started it ends.
         self._worker = Worker("helpers.serving.version_process", Path(self._files.name))
@@ -48,37 +45,40 @@ class Version:
         Raises:
             WorkerError: it cannot be loaded, has ended, or gave no answer in time.
         """
-        self._requests += 1
-        try:
-            async with self._turn:
+        async with self._turn:
+            try:
                 return await asyncio.to_thread(self._worker.ask, request, timeout_s)
-        except (WorkerError, OSError, ValueError) as error:
-            self.end(str(error))
-            raise WorkerError(self.error) from error
-        finally:
-            self._requests -= 1
-            self.end_when_idle()
+            except (WorkerError, OSError, ValueError) as error:
+                self.end(str(error))
+                raise WorkerError(self.error) from error
 
     def check(self) -> None:
         """Notice a process that has ended without being asked."""
-        if self.state == "AVAILABLE" and self._worker.exit_code is not None:
+        idle = self.state == "AVAILABLE" and not self._turn.locked()
+        if idle and self._worker.exit_code is not None:
             self.end(str(self._worker.failure()))
+
+    def let_go(self) -> None:
+        """Take no new requests: another version has taken over."""
+        self.state = "UNLOADING"
+        self._done.set()
 
     def end(self, error: str = "", *, may_return: bool = False) -> None:
         """End the process. What it was asked gets no answer."""
         if self.state != "END":
-            self.may_return = may_return or self.state == "AVAILABLE"
+            if may_return or self.state == "AVAILABLE":
+                self.fingerprint = None
             self.state, self.error = "END", error
+            self._done.set()
             if self._worker.exit_code is None:
                 with suppress(ProcessLookupError, PermissionError):  # it has ended since
                     os.killpg(self._worker.process_id, signal.SIGKILL)
-            self.end_when_idle()
 
-    def end_when_idle(self) -> None:
-        """Go on with the end of a version when its last request is answered."""
-        if self.state == "UNLOADING" and not self._requests:
+    async def clean_up(self) -> None:
+        """Wait until it is let go or has ended; end it behind the last request that waits."""
+        await self._done.wait()
+        async with self._turn:
             self.end()
-        elif self.state == "END" and not self._requests:
             self._worker.close()
             self._files.cleanup()
 
@@ -117,27 +117,28 @@ class ServedModel:
         if wanted is None or (known and known.state in ("LOADING", "AVAILABLE")):
             return
         version = self._versions[wanted] = Version(paths[wanted], known.error if known else "")
-        task = asyncio.create_task(self._load(version, paths[wanted]))
+        task = asyncio.create_task(self._live(version, paths[wanted]))
         self._tasks.add(task)  # asyncio itself does not keep it alive
         task.add_done_callback(self._tasks.discard)
 
     def _may_serve(self, number: int, path: Path) -> bool:
         known = self._versions.get(number)
-        failed = known and known.state == "END" and known.error and not known.may_return
+        failed = known and known.state == "END" and known.error
         return not failed or fingerprint(path) != known.fingerprint
 
-    async def _load(self, version: Version, path: Path) -> None:
+    async def _live(self, version: Version, path: Path) -> None:
+        """Load a version and let it take over; clean up when it has ended."""
         request = {"folder": str(path), "max_rows": self._max_rows}
         try:
             version.signatures = (await version.ask(request, self._load_s))["signatures"]
         except WorkerError:
             self.poll()  # for the next lower one
-            return
-        served = [each for each in self._versions.values() if each.state == "AVAILABLE"]
-        version.state, version.error = "AVAILABLE", ""
-        for old in served:
-            old.state = "UNLOADING"
-            old.end_when_idle()
+        if version.state == "LOADING":
+            for served in self._versions.values():
+                if served.state == "AVAILABLE":
+                    served.let_go()
+            version.state, version.error = "AVAILABLE", ""
+        await version.clean_up()
 
     def find(self, number: int | None = None) -> tuple[int, Version]:
         """Return the version that answers; None takes whichever it is.
@@ -175,10 +176,9 @@ class ServedModel:
         Raises:
             RequestError: 404 for a version that was never seen.
         """
-        known = sorted(self._versions.items(), reverse=True)
         described = [
             {"version": str(key), "state": each.state, "status": _status(each.error)}
-            for key, each in known
+            for key, each in sorted(self._versions.items(), reverse=True)
             if number in (None, key)
         ]
         if number is not None and not described:

@@ -8,7 +8,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from helpers.serving.fault_report import STORED
+from helpers.costs.fault_report import STORED
 from tools.scale.demands import Refusal, check_demands, machine_network
 from tools.scale.supervisor import REPORT, run_in_a_host
 

@@ -23,8 +23,13 @@ from starlette.responses import JSONResponse, Response
 
 from helpers.formats import load_onnx
 from helpers.formats.sample_inputs import sample_inputs
-from helpers.serving.body import DEFAULT_SIGNATURE, encode_answer, read_body, to_arrays
-from helpers.serving.errors import RequestError
+from helpers.serving.body import (
+    DEFAULT_SIGNATURE,
+    RequestError,
+    encode_answer,
+    read_body,
+    to_arrays,
+)
 
 ADDRESS = re.compile(
     r"/v1/models/(?P<model>[^/:]+)(?:/versions/(?P<version>[0-9]{1,18}))?"

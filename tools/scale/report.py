@@ -15,9 +15,9 @@ from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from helpers.costs.fault_report import FaultPhase, FaultReport, Second
 from helpers.plots.serving import plot_faults
 from helpers.plots.style import save
-from helpers.serving.fault_report import FaultPhase, FaultReport, Second
 from helpers.tables import counted
 from tools.scale.load import Answer, percentile_ms
 from tools.scale.supervisor import FIGURE, REPORT

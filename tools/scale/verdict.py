@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from helpers.serving.fault_report import FaultReport
+from helpers.costs.fault_report import FaultReport
 from helpers.tables import counted
 from tools.scale.load import PLAIN, RETRIED
 

@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from html import escape
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-import pandas as pd
+from helpers.tables import table_as_html, table_as_text
 
-from helpers.tables import readable
+if TYPE_CHECKING:
+    import pandas as pd
 
 STORED = Path(__file__).with_name("fault_report.json")
 """The run that lesson 2 shows; ``make scale SCALE_ARGS=--store`` writes it."""
+COLUMNS = ["client", "name", "requests", "lost", "retried", "wrong", "by_host"]
+SECONDS = ["p50_ms", "p99_ms", "disturbed_s", "whole_s"]
 
 
 @dataclass(frozen=True)
@@ -109,20 +111,19 @@ class FaultReport:
 
     def to_frame(self) -> pd.DataFrame:
         """Return one row for each phase."""
-        columns = ["client", "name", "requests", "lost", "retried", "wrong", "by_host", "p50_ms",
-                   "p99_ms", "disturbed_s", "whole_s"]  # fmt: skip
+        import pandas as pd  # here: the processes of a server import this module too
+
         rows = pd.DataFrame([asdict(phase) for phase in self.phases])
         rows["by_host"] = [
             " + ".join(str(phase.hosts.get(host, 0)) for host in self.hosts)
             for phase in self.phases
         ]
-        floats = dict.fromkeys(["p50_ms", "p99_ms", "disturbed_s", "whole_s"], float)
-        return rows[columns].rename(columns={"name": "what happened"}).astype(floats)
+        rows = rows[COLUMNS + SECONDS].astype(dict.fromkeys(SECONDS, float))
+        return rows.rename(columns={"name": "what happened"})
 
     def save(self, path: str | Path) -> None:
         """Write everything as JSON."""
-        content = {name: json.dumps(value) for name, value in asdict(self).items()}
-        lines = [f"{json.dumps(name)}: {value}" for name, value in content.items()]
+        lines = [f"{json.dumps(key)}: {json.dumps(value)}" for key, value in asdict(self).items()]
         Path(path).write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
 
     @classmethod
@@ -133,14 +134,12 @@ class FaultReport:
             ValueError: the file holds something else.
         """
         try:
-            content: dict[str, Any] = json.loads(Path(path).read_text(encoding="utf-8"))
-            phases = tuple(
-                FaultPhase(**{**each, "versions": tuple(each["versions"])})
-                for each in content.pop("phases")
-            )
-            seconds = tuple(Second(**each) for each in content.pop("seconds"))
-            events = tuple((at, text) for at, text in content.pop("events"))
-            return cls(phases=phases, seconds=seconds, events=events, **content)
+            content = json.loads(Path(path).read_text(encoding="utf-8"))
+            phases = [{**each, "versions": tuple(each["versions"])} for each in content["phases"]]
+            content["phases"] = tuple(FaultPhase(**each) for each in phases)
+            content["seconds"] = tuple(Second(**each) for each in content["seconds"])
+            content["events"] = tuple((at, text) for at, text in content["events"])
+            return cls(**content)
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise ValueError(f"{path}: expected a report of make scale, got {error}") from error
 
@@ -156,12 +155,10 @@ class FaultReport:
         ]
 
     def __repr__(self) -> str:
-        table = self.to_frame().to_string(index=False, float_format=readable, na_rep="-")
-        return "\n".join([table, *self._remarks()])
+        return table_as_text(self.to_frame(), self._remarks())
 
     def _repr_html_(self) -> str:
-        table = self.to_frame().to_html(index=False, float_format=readable, na_rep="-")
-        return f"{table}<ul>{''.join(f'<li>{escape(each)}</li>' for each in self._remarks())}</ul>"
+        return table_as_html(self.to_frame(), self._remarks())
 
 
 def stored_fault_report() -> FaultReport:

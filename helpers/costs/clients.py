@@ -12,9 +12,11 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
-from helpers.serving.errors import ServingError
-
 POLL_S = 0.05
+
+
+class ServingError(RuntimeError):
+    """A server that cannot be started, has ended or gives no answer: what happened, what to do."""
 
 
 @dataclass(frozen=True)
@@ -53,12 +55,10 @@ class AskingClients:
     ) -> None:
         if isinstance(clients, bool) or not isinstance(clients, int) or clients < 1:
             raise ValueError(f"clients: expected a whole number from 1 on, got {clients!r}")
-        parts = urlsplit(url)
-        if parts.scheme != "http" or not parts.hostname:
+        self._url, self._timeout_s = url, timeout_s
+        self._address = urlsplit(url)
+        if self._address.scheme != "http" or not self._address.hostname:
             raise ValueError(f"url: expected http://HOST:PORT/..., got {url!r}")
-        self._url, self._path = url, parts.path
-        self._address = parts.hostname, parts.port
-        self._timeout_s = timeout_s
         self._body = json.dumps(payload).encode()
         self.payload_bytes = len(self._body)
         self._stop = threading.Event()
@@ -87,12 +87,12 @@ class AskingClients:
         time.sleep(POLL_S)
 
     def _keep_asking(self, mine: list[Reply]) -> None:
-        connection = http.client.HTTPConnection(*self._address, timeout=self._timeout_s)
+        host, port, path = self._address.hostname, self._address.port, self._address.path
+        connection = http.client.HTTPConnection(host, port, timeout=self._timeout_s)
         try:
             while not self._stop.is_set():
                 start = time.perf_counter_ns()
-                headers = {"Content-Type": "application/json"}
-                connection.request("POST", self._path, self._body, headers)
+                connection.request("POST", path, self._body, {"Content-Type": "application/json"})
                 response = connection.getresponse()
                 body = response.read()
                 took = time.perf_counter_ns() - start

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from html import escape
-from itertools import chain, islice
-from typing import Any
+from itertools import chain
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from helpers.costs.clients import AskingClients, Reply, ServingError
 from helpers.costs.statistics import NOISY_IQR_RATIO, Summary, summarize
-from helpers.costs.turns import random_orders
 from helpers.progress import Progress
-from helpers.serving.clients import AskingClients, Reply
-from helpers.serving.errors import ServingError
-from helpers.tables import counted, readable
+from helpers.tables import counted, table_as_html, table_as_text
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 ROUNDS = 8
 COLUMNS = ["clients", "p50_us", "p90_us", "p99_us", "iqr_us", "calls", "errors", "requests_per_s"]
@@ -75,12 +76,12 @@ class RequestReport:
             raise KeyError(f"no result for {counted(clients, 'client')}; there are: {known}")
         return by_clients[clients]
 
-    def _table(self) -> tuple[Any, dict[str, Any]]:
-        import pandas as pd  # here: the server's processes import this package too
+    def to_frame(self) -> pd.DataFrame:
+        """Return one row for each number of clients; a percentile with too few calls is NaN."""
+        import pandas as pd  # here: the processes of a server import this module too
 
         frame = pd.DataFrame([asdict(each) for each in self.results])[COLUMNS]
-        options = {"index": False, "float_format": readable, "na_rep": "-"}
-        return frame.astype({"p90_us": float, "p99_us": float}), options
+        return frame.astype({"p90_us": float, "p99_us": float})
 
     def _remarks(self) -> list[str]:
         return [
@@ -92,13 +93,10 @@ class RequestReport:
         ]
 
     def __repr__(self) -> str:
-        frame, options = self._table()
-        return "\n".join([frame.to_string(**options), *self._remarks()])
+        return table_as_text(self.to_frame(), self._remarks())
 
     def _repr_html_(self) -> str:
-        frame, options = self._table()
-        remarks = "".join(f"<li>{escape(each)}</li>" for each in self._remarks())
-        return f"{frame.to_html(**options)}<ul>{remarks}</ul>"
+        return table_as_html(self.to_frame(), self._remarks())
 
 
 def measure_requests(
@@ -133,11 +131,12 @@ def measure_requests(
     if budget_s <= 0:
         raise ValueError(f"budget_s: expected a positive number of seconds, got {budget_s!r}")
     replies: dict[int, list[Reply]] = {number: [] for number in clients}
+    dice = random.Random(seed)
     start = time.perf_counter()
     with Progress(progress) as line:
-        for turn, order in enumerate(islice(random_orders(list(replies), seed), ROUNDS)):
+        for turn in range(ROUNDS):
             line.show(f"sending requests, round {turn + 1}", turn / ROUNDS)
-            for number in order:
+            for number in dice.sample(list(replies), len(replies)):
                 with AskingClients(url, payload, clients=number, timeout_s=timeout_s) as asking:
                     time.sleep(budget_s / ROUNDS / len(replies))
                 for mine in asking.replies:
