@@ -702,3 +702,62 @@ def test_a_notebook_shows_progress_to_a_person_only_and_keeps_nothing(
     outputs = [kind for kind in seen if kind not in ("status", "execute_input")]
     shown = ["display_data", "update_display_data", "clear_output"]
     assert outputs == (shown if allow_stdin else [])
+
+
+# What a worker may do to the process that started it
+
+TALKS = """
+import os, subprocess, sys, time
+from helpers.costs.channel import Channel
+
+channel = Channel()
+request = channel.receive()
+{action}
+"""
+MISCHIEF = {
+    "prints without end": (
+        "os.write(2, b'x' * 2**26 + b'\\nlast'); channel.reply({'ok': 1})", None,
+    ),
+    "prints to the output": ("print('hello', flush=True); channel.reply({'ok': 1})", None),
+    "says what is no reply": (
+        "os.write(channel._replies, b'no JSON\\n'); time.sleep(600)", "it sent what is no reply",
+    ),
+    "replies with a list": (
+        "os.write(channel._replies, b'[1]\\n'); time.sleep(600)", "it sent what is no reply",
+    ),
+    "closes its pipe and stays": (
+        "os.close(channel._replies); time.sleep(600)", "it closed its pipe without an answer",
+    ),
+    "leaves a child": (
+        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)']); "
+        "channel.reply({'child': child.pid})", None,
+    ),
+    "leaves a child and crashes": (
+        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'], "
+        "stdout=2); open('child', 'w').write(str(child.pid)); os._exit(3)",
+        "it crashed with exit code 3",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("mischief", MISCHIEF)
+def test_whatever_a_worker_does_ends_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mischief: str
+) -> None:
+    action, message = MISCHIEF[mischief]
+    (tmp_path / "talks.py").write_text(TALKS.format(action=action))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    with Worker("talks", tmp_path / "files") as worker:
+        if message is None:
+            reply = worker.ask({}, PATIENCE_S)
+        else:
+            with pytest.raises(WorkerError, match=message):
+                worker.ask({}, PATIENCE_S)
+            reply = {}
+    left = [reply["child"]] if "child" in reply else []
+    if (tmp_path / "child").exists():
+        left.append(int((tmp_path / "child").read_text()))
+    assert all_ended([worker.process_id, *left])
+    assert len(worker._log) <= 2**16
+    assert sum(file.stat().st_size for file in (tmp_path / "files").rglob("*")) == 0

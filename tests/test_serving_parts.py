@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -17,7 +15,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from conftest import ROOT
 from helpers.formats import Runtime
 from helpers.formats.identify import ArtifactError
 from helpers.formats.tensors import TensorSpec
@@ -313,31 +310,6 @@ def test_measurements_without_a_server_or_a_meaning_are_refused(echo: SimpleName
         measure_requests(echo.url, {}, budget_s=0)
     with pytest.raises(ValueError, match="url: expected http"):
         measure_requests("digits", {})
-
-
-WRITES = """
-import os, sys
-from helpers.serving.lifetime import take_request
-take_request()
-try:
-    for _ in range(100):
-        os.write(2, b"x" * 2**16)
-except OSError as error:
-    print(error.strerror)
-"""
-
-
-def test_no_log_grows_without_end(tmp_path: Path) -> None:
-    request = json.dumps({"life_s": 60, "folder": str(tmp_path / "none")}) + "\n"
-    log = tmp_path / "log"
-    with log.open("wb") as stderr, subprocess.Popen(
-        [sys.executable, "-c", WRITES],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr, text=True, cwd=ROOT,
-    ) as process:  # fmt: skip
-        process.stdin.write(request)
-        process.stdin.flush()
-        assert process.stdout.read() == "File too large\n"
-    assert log.stat().st_size == 2**20
 
 
 def test_clients_ask_until_each_has_an_answer_to_a_later_request(echo: SimpleNamespace) -> None:

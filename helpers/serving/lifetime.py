@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import select
 import shutil
 import signal
@@ -19,8 +18,6 @@ from helpers.costs.channel import die_with_parent
 
 HOST = "127.0.0.1"
 LIFE_OVER = "its life is over"
-LOG_BYTES = 2**20
-"""A limit for every file that a process of the server writes: nobody else bounds its log."""
 
 
 def take_request() -> dict[str, Any]:
@@ -29,7 +26,6 @@ def take_request() -> dict[str, Any]:
     When the pipe closes, because the parent closed it or has ended in any way, all processes of
     this session end, and their temporary ``folder`` goes. They also end after ``life_s`` seconds.
     """
-    resource.setrlimit(resource.RLIMIT_FSIZE, (LOG_BYTES, LOG_BYTES))
     request = json.loads(sys.stdin.buffer.readline())
     arguments = request["life_s"], request["folder"]
     threading.Thread(target=_end_in_time, args=arguments, daemon=True).start()
@@ -37,9 +33,8 @@ def take_request() -> dict[str, Any]:
 
 
 def answer(content: Mapping[str, Any]) -> None:
-    """Answer the request on descriptor 1; whatever is printed later goes to the log."""
-    print(json.dumps(content), flush=True)
-    os.dup2(2, 1)
+    """Answer the request on the descriptor that the command names; what is printed is the log."""
+    os.write(int(sys.argv[1]), json.dumps(content).encode() + b"\n")
 
 
 def _end_in_time(life_s: float, folder: str) -> None:
