@@ -761,3 +761,20 @@ def test_whatever_a_worker_does_ends_with_it(
     assert all_ended([worker.process_id, *left])
     assert len(worker._log) <= 2**16
     assert sum(file.stat().st_size for file in (tmp_path / "files").rglob("*")) == 0
+
+
+@needs.linux("the limits of a process")
+def test_an_artifact_that_asks_for_all_memory_is_one_failure(
+    dense: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "greedy.py").write_text("kept = [bytes(2**30) for _ in range(2**14)]")  # 16 TiB
+    monkeypatch.syspath_prepend(tmp_path)
+    report = measure_latency(
+        {"greedy": Candidate(dense, imports=("greedy",)), "good": dense},
+        INPUTS,
+        batch_sizes=(1,),
+        budget_s=QUICK_S,
+    )
+    assert [failure.candidate for failure in report.failures] == ["greedy"]
+    assert report.failures[0].message.startswith("MemoryError")
+    assert [result.candidate for result in report.results] == ["good"]

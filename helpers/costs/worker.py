@@ -9,6 +9,7 @@ from __future__ import annotations
 import gc
 import importlib
 import os
+import resource
 import sys
 import time
 from collections.abc import Callable
@@ -42,12 +43,16 @@ if TYPE_CHECKING:
 WARM_UP_CALLS = 2
 WARM_UP_S = 0.05
 FLOOR_CALLS = 5000
+MEMORY_SHARE = 0.8
+LEAST_MEMORY = 2**30
+LARGEST_FILE = 2**33
 
 
 def main() -> None:
     """Do what is asked, one request after the other."""
     channel = Channel()
     die_with_parent()
+    limit_resources()
     artifact = Artifact()
     while True:
         request = request_from(channel.receive())
@@ -131,6 +136,23 @@ class Artifact:
             named = golden if isinstance(golden, dict) else {self._runtime.outputs[0].name: golden}
             save_arrays(Path(request.answers), named)
         return Golden(golden is not None, proves, note)
+
+
+def limit_resources() -> None:
+    """Refuse this process most of the free memory, and files without end (Linux).
+
+    A small file can ask for any amount. Without a limit, the system ends some process to get memory
+    back, perhaps the one that asked.
+    """
+    if sys.platform != "linux":
+        return
+    with open("/proc/meminfo") as lines:
+        free_kib = next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable"))
+    memory = max(int(MEMORY_SHARE * free_kib * 2**10), LEAST_MEMORY)
+    for kind, limit in ((resource.RLIMIT_DATA, memory), (resource.RLIMIT_FSIZE, LARGEST_FILE)):
+        hard = resource.getrlimit(kind)[1]
+        if hard == resource.RLIM_INFINITY or limit < hard:
+            resource.setrlimit(kind, (limit, limit))
 
 
 def open_requested(request: Open) -> tuple[Runtime, float, float]:
