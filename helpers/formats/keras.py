@@ -7,10 +7,11 @@ import shutil
 import tempfile
 import zipfile
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
 
-from helpers.formats.format import ArtifactSize, Format, Look, StoredFile, Traits
+from helpers.formats.format import ArtifactSize, Format, Look, Refusal, StoredFile, Traits
 from helpers.formats.identify import (
     ArtifactError,
     identify_as,
@@ -22,8 +23,6 @@ from helpers.formats.keras_runtime import KerasMethod, KerasRuntime, check_metho
 from helpers.formats.saved_model import OPTIMIZER_GROUPS, limit_tensorflow_threads
 from helpers.formats.tensors import InputError
 
-ZIP_MAGIC = b"PK"
-HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 MEMBERS = frozenset({"metadata.json", "config.json", "model.weights.h5"})
 SUFFIXES = {"keras": (".keras",), "h5": (".h5", ".hdf5")}
 
@@ -93,7 +92,7 @@ def innermost_reason(error: Exception) -> str:
     return cause.partition("\n")[0].rstrip(".") or type(error).__name__
 
 
-def _explain_loading(error: Exception) -> tuple[str, str]:
+def _explain_loading(error: Exception) -> Refusal:
     words = str(error).lower()
     if "safe_mode" in words:
         return "it contains Python code that would run on loading", UNSAFE_REMEDY
@@ -103,26 +102,26 @@ def _explain_loading(error: Exception) -> tuple[str, str]:
     return finding, OTHER_REMEDY
 
 
-def _explain_calling(error: Exception) -> tuple[str, str]:
+def _explain_calling(error: Exception) -> Refusal:
     if isinstance(error, InputError):
         return "it loads, but cannot be called by name", str(error)
     return f"it loads, but cannot be called ({in_words(error)})", OTHER_REMEDY
 
 
-def _near_miss(look: Look) -> tuple[str, str] | None:
-    if not look.start.startswith(ZIP_MAGIC):
-        return None
+def _recognizes_keras(look: Look) -> bool | Refusal:
+    if not look.start.startswith(b"PK"):
+        return False
     if look.members is None:
         return (
             "it starts like a .keras file (a zip archive) but its table of contents is missing, "
             "so it was probably cut off",
             SAVE_AGAIN,
         )
-    finding = "it is a zip archive that looks like a PyTorch file"
-    if not any(member.endswith("data.pkl") for member in look.members):
-        missing = ", ".join(sorted(MEMBERS - look.members))
-        finding = f"it is a zip archive but no .keras file: it has no {missing}"
-    return finding, "Save the model with `model.save('model.keras')`."
+    missing = sorted(MEMBERS - look.members)
+    finding = f"it is a zip archive but no .keras file: it has no {', '.join(missing)}"
+    if any(member.endswith("data.pkl") for member in look.members):
+        finding = "it is a zip archive that looks like a PyTorch file"
+    return not missing or (finding, "Save the model with `model.save('model.keras')`.")
 
 
 def _weigh_keras(path: Path) -> ArtifactSize:
@@ -178,7 +177,7 @@ def _h5_traits(path: Path, size: ArtifactSize | None = None) -> Traits:
 def _read_h5_config(path: Path) -> str | bytes:
     import h5py
 
-    def explain(error: Exception) -> tuple[str, str]:
+    def explain(error: Exception) -> Refusal:
         start = f"it starts like an HDF5 file but cannot be read ({in_words(error)})"
         return f"{start}, so it was probably cut off", SAVE_AGAIN
 
@@ -213,23 +212,19 @@ KERAS = Format(
     title="the .keras format",
     short=".keras",
     framework="keras",
-    recognizes=lambda look: look.members is not None and look.members >= MEMBERS,
+    recognizes=_recognizes_keras,
     load=load_keras,
     options=("method",),
     limit_threads=limit_tensorflow_threads,
     contents=_weigh_keras,
     traits=_keras_traits,
-    near_miss=_near_miss,
 )
-H5 = Format(
+H5 = replace(
+    KERAS,
     kind="h5",
     title="the .h5 format",
     short=".h5",
-    framework="keras",
-    recognizes=lambda look: look.start.startswith(HDF5_MAGIC),
-    load=load_keras,
-    options=("method",),
-    limit_threads=limit_tensorflow_threads,
+    recognizes=lambda look: look.start.startswith(b"\x89HDF\r\n\x1a\n"),
     contents=_weigh_h5,
     traits=_h5_traits,
 )
