@@ -421,8 +421,11 @@ def test_a_function_named_in_the_configuration_does_not_run(
         ("<class 'X'> Could not be Deserialized properly", "...", IMPORT_FIRST),
         ("Could not locate class 'X'", "...", IMPORT_FIRST),
         ("'X' is not registered", "...", IMPORT_FIRST),
+        ("Could not deserialize 'X': its module shop cannot be imported", "...", IMPORT_FIRST),
+        ("Use `@keras.saving.register_keras_serializable()`.", "...", IMPORT_FIRST),
         ("Disallowed with safe_mode=True", PYTHON_CODE, "..."),
         ("No such axis.", "Keras cannot load it (ValueError: No such axis)", WHOLE),
+        ("No such axis.\nFull config: {'registered_name': None}", "...No such axis)", WHOLE),
     ],
 )
 def test_the_words_of_keras_choose_the_remedy(

@@ -16,7 +16,7 @@ import keras
 import numpy as np
 import pytest
 
-from helpers.formats import open_artifact
+from helpers.formats import ArtifactError, open_artifact
 from helpers.parity import GoldenError, float64_reference
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -43,7 +43,7 @@ def serialized(path: Path) -> Iterator[dict[str, Any]]:
 
 @pytest.fixture(params=[".keras", ".h5"])
 def hostile(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    """A file that opens in safe mode, with code as an argument of a call in the old list form.
+    """A file that Keras opens in safe mode: code is an argument of a call, in the old list form.
 
     Keras keeps such an argument as data when it opens the file. Whoever writes the model down
     and reads that text with safe mode off runs it.
@@ -63,18 +63,28 @@ def hostile(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 
 @pytest.mark.filterwarnings("ignore:The object being serialized includes a `lambda`")
 def test_hidden_code_does_not_run_in_a_golden_run(hostile: Path) -> None:
-    with open_artifact(hostile) as runtime:
-        assert runtime(ROWS).shape == (2, 3)
-        with pytest.raises(GoldenError, match="holds Python code, and code that came with a model"):
-            float64_reference(runtime.model, ROWS)
+    model = keras.saving.load_model(hostile, compile=False)
+    assert model.predict_on_batch(ROWS).shape == (2, 3)
+    with pytest.raises(GoldenError, match="holds Python code, and code that came with a model"):
+        float64_reference(model, ROWS)
     assert not (hostile.parent / "marker").exists()
+
+
+def test_hidden_code_is_found_before_keras_reads_the_file(hostile: Path) -> None:
+    with pytest.raises(ArtifactError, match="contains Python code that would run on loading"):
+        open_artifact(hostile)
 
 
 def test_hidden_code_does_not_run_in_the_scorecard(hostile: Path) -> None:
     command = [sys.executable, "-m", "helpers.scorecard", hostile, "--budget", "1"]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert result.returncode in (0, 1), result.stderr
-    assert "holds Python code" in " ".join(result.stdout.split())
+    assert result.returncode == 2
+    assert "it contains Python code that would run on loading" in result.stderr
+    trusted = subprocess.run(
+        [*command, "--trust"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert trusted.returncode == 0, trusted.stderr
+    assert "holds Python code" in " ".join(trusted.stdout.split())
     assert not (hostile.parent / "marker").exists()
 
 

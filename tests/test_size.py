@@ -18,7 +18,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from conftest import ArtifactOf
 from helpers.costs.install import DistributionSize, InstallFootprint, install_footprint
-from helpers.formats import ArtifactError, ArtifactSize, artifact_size
+from helpers.formats import ArtifactError, ArtifactSize, artifact_size, load_onnx
 from helpers.formats.saved_model import StoredTensor, without_copies
 from routes import write_artifact
 from tiny_onnx import write_dense
@@ -153,6 +153,50 @@ def test_without_external_data_the_file_is_smaller_than_its_parameters(tmp_path:
     assert whole.flags == ()
     (tmp_path / "external.data").unlink()
     assert flag_starts(tmp_path / "external.onnx") == ["Smaller than its parameters"]
+
+
+def write_external(path: Path, location: str) -> Path:
+    """Write an ONNX file that names another file for its 64 bytes of weights."""
+    model = onnx.load(write_dense(path, width=4))
+    (kernel,) = model.graph.initializer
+    onnx.external_data_helper.set_external_data(kernel, location)
+    kernel.ClearField("raw_data")
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+@pytest.mark.parametrize("location", ["../secret", "{folder}/secret", "inside/../../secret", ".."])
+def test_a_file_outside_the_folder_is_named_and_not_counted(location: str, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_bytes(bytes(1000))
+    folder = tmp_path / "model"
+    (folder / "inside").mkdir(parents=True)
+    location = location.format(folder=tmp_path)
+    path = write_external(folder / "model.onnx", location)
+    size = artifact_size(path)
+    assert [file.name for file in size.files] == ["model.onnx"]
+    assert size.total_bytes == path.stat().st_size
+    assert size.flags[0] == (
+        f"Outside its folder: it names {location!r} for its weights, which is not counted. "
+        "Runtimes refuse such a file."
+    )
+    with pytest.raises(ArtifactError):
+        load_onnx(path)
+
+
+def test_a_file_deeper_in_the_folder_is_counted(tmp_path: Path) -> None:
+    (tmp_path / "inside").mkdir()
+    (tmp_path / "inside" / "weights").write_bytes(bytes(64))
+    for location in ("inside/weights", "inside/../inside/weights"):
+        path = write_external(tmp_path / "model.onnx", location)
+        size = artifact_size(path)
+        assert size.total_bytes == path.stat().st_size + 64
+        assert size.flags == ()
+
+
+@pytest.mark.parametrize("suffix", [".json", ".onnxtxt", ".textproto", ""])
+def test_the_suffix_of_an_onnx_file_changes_nothing(suffix: str, tmp_path: Path) -> None:
+    path = write_dense(tmp_path / "model.onnx")
+    assert artifact_size(path.rename(tmp_path / f"model{suffix}")).parameter_bytes == 64
 
 
 def test_an_artifact_is_compared_with_its_source(tmp_path: Path) -> None:

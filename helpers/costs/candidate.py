@@ -21,6 +21,7 @@ class Candidate:
         path: of the artifact.
         threads: of this candidate, when it is not the number that all the others get.
         imports: modules to import first, such as the one that registers your custom layers.
+        trust: you know where it comes from: see `load_keras` and `load_saved_model`.
         options: of the loader, given by name: ``method`` (`load_keras`), ``signature``
             (`load_saved_model`), ``allow_spinning`` and ``optimization`` (`load_onnx`). None keeps
             the loader's default.
@@ -29,6 +30,7 @@ class Candidate:
     path: str | Path
     threads: int | None = None
     imports: tuple[str, ...] = ()
+    trust: bool = False
     options: dict[str, Any] = field(default_factory=dict)
 
     def __init__(
@@ -37,6 +39,7 @@ class Candidate:
         *,
         threads: int | None = None,
         imports: tuple[str, ...] = (),
+        trust: bool = False,
         **options: Any,
     ) -> None:
         known = list(dict.fromkeys(name for each in FORMATS.values() for name in each.options))
@@ -45,8 +48,8 @@ class Candidate:
         if threads is not None:
             check_threads(threads)
         given = {name: value for name, value in options.items() if value is not None}
-        for name, value in (("path", path), ("threads", threads), ("imports", tuple(imports)),
-                            ("options", given)):  # fmt: skip
+        values = {"path": path, "threads": threads, "imports": tuple(imports), "trust": trust}
+        for name, value in {**values, "options": given}.items():
             object.__setattr__(self, name, value)
 
     def request(self, threads: int | None = None, *, alone: bool = False) -> Open:
@@ -62,7 +65,10 @@ class Candidate:
             ValueError: an option that this kind of artifact does not have.
         """
         kind = identify(self.path)
-        for name in self.options:
+        options = self.options
+        if self.trust and "trust" in FORMATS[kind].options:  # an ONNX file has nothing to trust
+            options = {**options, "trust": True}
+        for name in options:
             if name not in FORMATS[kind].options:
                 raise ValueError(
                     f"{name}: {self.path} is of kind {kind}, which takes "
@@ -71,7 +77,7 @@ class Candidate:
         return Open(
             kind,
             os.path.abspath(self.path),  # not resolved: weights may lie beside the link
-            self.options,
+            options,
             self.threads or threads,
             list(self.imports),
             sys.path,

@@ -133,39 +133,42 @@ class Look(NamedTuple):
     members: frozenset[str] | None = None
 
 
+Refusal = tuple[str, str]
+"""Why a path is no artifact, or a damaged one: finding and remedy, as `ArtifactError` has them."""
+
+
 @dataclass(frozen=True)
 class Format:
     """All that the helpers know of one kind of artifact; nothing is imported before it is needed.
 
     Attributes:
         kind: its name, by which `FORMATS` holds it.
-        title: what a file of it is, for a sentence, such as "an ONNX file".
+        title: what an artifact of it is, for a sentence, such as "an ONNX file".
         short: the same for a list of kinds, such as ".onnx".
         framework: the module to import before `load`.
-        recognizes: tells whether a path is of this kind.
-        load: opens a path; `options` are the keyword arguments that a caller may choose.
+        recognizes: tells whether a path is of this kind; what is nearly so gets its refusal.
+        load: opens a path.
+        options: the keyword arguments of `load` that a caller may choose.
         limit_threads: holds the runtime to a number of threads. To be called in the process that
             will load, after the import of the framework; returns more arguments for `load`.
         contents: weighs the files and the tensors in them, without loading the model.
-        traits: reads the traits of a path. What `contents` says of it can be given too, which
-            spares reading it again.
-        near_miss: for a path of no kind: finding and remedy when it looks like a part of this one.
+        traits: reads the traits of a path. A second argument, what `contents` said of it, spares
+            reading that again.
 
-    All but `recognizes`, `limit_threads` and `near_miss` raise `ArtifactError`.
+    `load`, `contents` and `traits` raise `ArtifactError`, and nothing else over a damaged file.
     """
 
     kind: str
     title: str
     short: str
     framework: str
-    recognizes: Callable[[Look], bool]
+    recognizes: Callable[[Look], bool | Refusal]
     load: Callable[..., Runtime]
     options: tuple[str, ...]
     limit_threads: Callable[[int], dict[str, Any]]
     contents: Callable[[Path], ArtifactSize]
     traits: Callable[..., Traits]
-    near_miss: Callable[[Look], tuple[str, str] | None] = lambda look: None
 
 
 FORMATS: dict[str, Format] = {}
-"""Every kind by its name; `helpers.formats` fills it, the kinds that are sure to tell first."""
+"""Every kind by its name; the package `helpers.formats` fills it."""

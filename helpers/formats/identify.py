@@ -2,57 +2,43 @@
 
 from __future__ import annotations
 
+import re
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from helpers.formats.format import FORMATS, Look
+from helpers.formats.format import FORMATS, Look, Refusal
 
 ArtifactKind = str
 """A key of `FORMATS`: "keras", "h5", "saved_model" or "onnx"."""
 
-# What people hand over by mistake: (place, the bytes that are there, what it is, what to do).
-FOREIGN_FILES: tuple[tuple[int, bytes, str, str], ...] = (
+# What people hand over by mistake: how it starts, what it is, what to do.
+FOREIGN_FILES: tuple[tuple[bytes, str, str], ...] = (
     (
-        0,
-        b"version https://git-lfs",
+        rb"version https://git-lfs",
         "it is a Git LFS pointer, not the file itself",
         "Fetch the content with `git lfs pull`.",
     ),
     (
-        0,
-        b"\x80",
+        rb"\x80",
         "it looks like a Python pickle, which runs code when it is loaded",
         "Ask for the model as .keras, SavedModel or ONNX.",
     ),
+    (rb"PAR1", "it is a Parquet table, not a model", "Give the path of a model file."),
+    (rb"\x1f\x8b", "it is a gzip archive", "Unpack it first and give the path of what is inside."),
     (
-        0,
-        b"PAR1",
-        "it is a Parquet table, not a model",
-        "Give the path of a model file.",
-    ),
-    (
-        0,
-        b"\x1f\x8b",
-        "it is a gzip archive",
-        "Unpack it first and give the path of what is inside.",
-    ),
-    (
-        0,
-        b"<",
+        rb"<",
         "it is text that looks like a web page or XML, perhaps a failed download",
         "Download the file again and check its size.",
     ),
     (
-        0,
-        b"{",
+        rb"\{",
         "it is JSON text, which can hold an architecture but no weights",
         "Give the path of a whole model: {kinds}.",
     ),
     (
-        4,
-        b"TFL3",
+        rb"....TFL3",
         "it is a TensorFlow Lite (LiteRT) model, which these helpers do not run",
         "Compare its source model instead: {kinds}.",
     ),
@@ -76,7 +62,7 @@ class ArtifactError(ValueError):
 
 
 @contextmanager
-def refusing(path: Path, explain: Callable[[Exception], tuple[str, str]]) -> Iterator[None]:
+def refusing(path: Path, explain: Callable[[Exception], Refusal]) -> Iterator[None]:
     """Turn whatever is raised over a damaged file in a ``with`` block into an `ArtifactError`.
 
     The libraries that read model files promise no types: one wrong byte gives a KeyError here, an
@@ -90,7 +76,7 @@ def refusing(path: Path, explain: Callable[[Exception], tuple[str, str]]) -> Ite
         raise ArtifactError(path, *explain(error)) from error
 
 
-def unreadable(part: str, remedy: str) -> Callable[[Exception], tuple[str, str]]:
+def unreadable(part: str, remedy: str) -> Callable[[Exception], Refusal]:
     """Explain for `refusing` that a part, such as "its weights", cannot be read."""
     return lambda error: (f"{part} cannot be read ({in_words(error)})", remedy)
 
@@ -114,10 +100,11 @@ def identify(path: str | Path) -> ArtifactKind:
     path = Path(path)
     with refusing(path, unreadable("it", "Check the path, and who may read it.")):
         look = _look_at(path)
-        for kind, known in FORMATS.items():
-            if known.recognizes(look):
-                return kind
-        raise ArtifactError(path, *_explain(look))
+        verdicts = {kind: known.recognizes(look) for kind, known in FORMATS.items()}
+    for kind, verdict in verdicts.items():
+        if verdict is True:
+            return kind
+    raise ArtifactError(path, *_explain(look, filter(None, verdicts.values())))
 
 
 def identify_as(path: Path, title: str, *kinds: ArtifactKind) -> ArtifactKind:
@@ -164,16 +151,13 @@ def _zip_members(path: Path) -> frozenset[str] | None:
         return None
 
 
-def _explain(look: Look) -> tuple[str, str]:
+def _explain(look: Look, refusals: Iterator[Refusal]) -> Refusal:
     """Return finding and remedy for what is of no kind."""
-    for place, magic, finding, remedy in FOREIGN_FILES:
-        if look.start.startswith(magic, place):
+    for pattern, finding, remedy in FOREIGN_FILES:
+        if re.match(pattern, look.start, re.DOTALL):
             return finding, remedy.format(kinds=_list_kinds("or"))
-    for known in FORMATS.values():
-        if explanation := known.near_miss(look):
-            return explanation
-    finding = f"the content is of no known kind (it starts with {look.start[:8]!r})"
-    return finding, f"Known are: {_list_kinds('and')}."
+    unknown = f"the content is of no known kind (it starts with {look.start[:8]!r})"
+    return next(refusals, (unknown, f"Known are: {_list_kinds('and')}."))
 
 
 def _list_kinds(conjunction: str) -> str:

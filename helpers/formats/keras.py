@@ -7,10 +7,11 @@ import shutil
 import tempfile
 import zipfile
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
 
-from helpers.formats.format import ArtifactSize, Format, Look, StoredFile, Traits
+from helpers.formats.format import ArtifactSize, Format, Look, Refusal, StoredFile, Traits
 from helpers.formats.identify import (
     ArtifactError,
     identify_as,
@@ -18,12 +19,11 @@ from helpers.formats.identify import (
     refusing,
     unreadable,
 )
+from helpers.formats.keras_config import PYTHON_CODE, suspicious_parts
 from helpers.formats.keras_runtime import KerasMethod, KerasRuntime, check_method
 from helpers.formats.saved_model import OPTIMIZER_GROUPS, limit_tensorflow_threads
 from helpers.formats.tensors import InputError
 
-ZIP_MAGIC = b"PK"
-HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 MEMBERS = frozenset({"metadata.json", "config.json", "model.weights.h5"})
 SUFFIXES = {"keras": (".keras",), "h5": (".h5", ".hdf5")}
 
@@ -37,6 +37,20 @@ CUSTOM_CODE_REMEDY = (
     "custom_objects={'Name': Class}."
 )
 OTHER_REMEDY = "If the file is whole, compare the Keras version that wrote it with the one here."
+
+TRUST_REMEDY = (
+    "No model needs that. Ask the author for another file. If you know where it comes from: "
+    "trust=True, or --trust in a terminal."
+)
+CALLS_REMEDY = (
+    "Keras would call it while it loads the file, in safe mode too. Ask the author for a model "
+    "without it. If you know where the file comes from: trust=True, or --trust in a terminal."
+)
+MOST_NAMED = 5
+LARGEST_CONFIG = 2**26
+LARGEST_UNPACKED = 2**30
+MOST_TIMES_LARGER = 20
+MOST_MEMBERS = 10_000
 
 # What Keras 3.15 says of a class or function that it does not know, in small letters.
 CUSTOM_CODE_WORDS = (
@@ -54,24 +68,31 @@ def load_keras(
     path: str | Path,
     method: KerasMethod = "predict_on_batch",
     custom_objects: Mapping[str, Any] | None = None,
+    trust: bool = False,
 ) -> KerasRuntime:
     """Open a ``.keras`` or ``.h5`` file for inference (``compile=False``, ``safe_mode=True``).
+
+    The file is read first, without Keras: what it would make Keras call, and how much it unpacks.
 
     Args:
         path: told apart by content; the suffix may be anything.
         method: how the model is called; see `KerasRuntime`.
         custom_objects: classes by name, for models with code of your own.
+        trust: you know where the file comes from: skip the reading. Safe mode stays on.
 
     Raises:
         ArtifactError: the file is damaged, of another kind, holds only weights, contains Python
-            code, or needs classes that this process does not know.
+            code, names what is no part of a model, is far larger inside than outside, or needs
+            classes that this process does not know.
         ValueError: no such method.
     """
     path = Path(path)
     kind = identify_as(path, "a Keras file", "keras", "h5")
     check_method(method)
-    if kind == "h5":
-        _read_h5_config(path)  # says it in better words than Keras
+    if trust:
+        _READ_CONFIG[kind](path)  # says what is damaged in better words than Keras
+    else:
+        _look_inside(path, kind)
     import keras
 
     # Keras decides by suffix how to read a file. Where the suffix is wrong, it gets a copy.
@@ -87,13 +108,52 @@ def load_keras(
         return KerasRuntime(model, method)
 
 
+def _look_inside(path: Path, kind: str) -> None:
+    """Refuse a file that makes Keras call something, or unpack far more than it is."""
+    with refusing(path, unreadable("its configuration", SAVE_AGAIN)):
+        parts = suspicious_parts(json.loads(_READ_CONFIG[kind](path)))
+    if PYTHON_CODE in parts:
+        raise ArtifactError(
+            path, "it contains Python code that would run on loading", UNSAFE_REMEDY
+        )
+    if parts:
+        more = f" and {len(parts) - MOST_NAMED} more" if parts[MOST_NAMED:] else ""
+        named = f"{', '.join(parts[:MOST_NAMED])}{more}"
+        raise ArtifactError(path, f"it names what is no part of a model: {named}", CALLS_REMEDY)
+    weigh = _weigh_keras if kind == "keras" else _weigh_h5
+    size = weigh(path)
+    unpacked = size.weight_bytes + size.optimizer_bytes
+    if unpacked > max(LARGEST_UNPACKED, MOST_TIMES_LARGER * size.total_bytes):
+        raise ArtifactError(
+            path,
+            f"it has {size.total_bytes / 2**20:.1f} MiB and declares weights of "
+            f"{unpacked / 2**20:,.0f} MiB",
+            TRUST_REMEDY,
+        )
+
+
+def _read_keras_config(path: Path) -> bytes:
+    with zipfile.ZipFile(path) as archive:
+        members = archive.infolist()
+        config = archive.getinfo("config.json").file_size
+        assets = sum(each.file_size for each in members if each.filename != "model.weights.h5")
+        if config > LARGEST_CONFIG or assets > LARGEST_UNPACKED or len(members) > MOST_MEMBERS:
+            raise ArtifactError(
+                path,
+                f"it unpacks to {len(members):,} members, {assets / 2**20:,.0f} MiB beside its "
+                f"weights, and a configuration of {config / 2**20:,.0f} MiB",
+                TRUST_REMEDY,
+            )
+        return archive.read("config.json")
+
+
 def innermost_reason(error: Exception) -> str:
     """Return the line of a Keras error that names the cause: Keras wraps it once for each layer."""
     cause = str(error).rpartition("Exception encountered:")[2].strip()
     return cause.partition("\n")[0].rstrip(".") or type(error).__name__
 
 
-def _explain_loading(error: Exception) -> tuple[str, str]:
+def _explain_loading(error: Exception) -> Refusal:
     words = str(error).lower()
     if "safe_mode" in words:
         return "it contains Python code that would run on loading", UNSAFE_REMEDY
@@ -103,26 +163,26 @@ def _explain_loading(error: Exception) -> tuple[str, str]:
     return finding, OTHER_REMEDY
 
 
-def _explain_calling(error: Exception) -> tuple[str, str]:
+def _explain_calling(error: Exception) -> Refusal:
     if isinstance(error, InputError):
         return "it loads, but cannot be called by name", str(error)
     return f"it loads, but cannot be called ({in_words(error)})", OTHER_REMEDY
 
 
-def _near_miss(look: Look) -> tuple[str, str] | None:
-    if not look.start.startswith(ZIP_MAGIC):
-        return None
+def _recognizes_keras(look: Look) -> bool | Refusal:
+    if not look.start.startswith(b"PK"):
+        return False
     if look.members is None:
         return (
             "it starts like a .keras file (a zip archive) but its table of contents is missing, "
             "so it was probably cut off",
             SAVE_AGAIN,
         )
-    finding = "it is a zip archive that looks like a PyTorch file"
-    if not any(member.endswith("data.pkl") for member in look.members):
-        missing = ", ".join(sorted(MEMBERS - look.members))
-        finding = f"it is a zip archive but no .keras file: it has no {missing}"
-    return finding, "Save the model with `model.save('model.keras')`."
+    missing = sorted(MEMBERS - look.members)
+    finding = f"it is a zip archive but no .keras file: it has no {', '.join(missing)}"
+    if any(member.endswith("data.pkl") for member in look.members):
+        finding = "it is a zip archive that looks like a PyTorch file"
+    return not missing or (finding, "Save the model with `model.save('model.keras')`.")
 
 
 def _weigh_keras(path: Path) -> ArtifactSize:
@@ -158,8 +218,7 @@ def _hdf5_bytes(source: Path | IO[bytes]) -> tuple[int, int]:
 
 def _keras_traits(path: Path, size: ArtifactSize | None = None) -> Traits:
     with refusing(path, unreadable("its config.json", SAVE_AGAIN)):
-        with zipfile.ZipFile(path) as archive:
-            config = json.loads(archive.read("config.json"))
+        config = json.loads(_read_keras_config(path))
         has_settings = bool((config.get("compile_config") or {}).get("optimizer"))
         needs_code = _names_foreign_code(config)
     return Traits(
@@ -178,7 +237,7 @@ def _h5_traits(path: Path, size: ArtifactSize | None = None) -> Traits:
 def _read_h5_config(path: Path) -> str | bytes:
     import h5py
 
-    def explain(error: Exception) -> tuple[str, str]:
+    def explain(error: Exception) -> Refusal:
         start = f"it starts like an HDF5 file but cannot be read ({in_words(error)})"
         return f"{start}, so it was probably cut off", SAVE_AGAIN
 
@@ -208,28 +267,26 @@ def _names_foreign_code(config: Any) -> bool:
     return any(map(_names_foreign_code, config.values()))
 
 
+_READ_CONFIG = {"keras": _read_keras_config, "h5": _read_h5_config}
+
 KERAS = Format(
     kind="keras",
     title="the .keras format",
     short=".keras",
     framework="keras",
-    recognizes=lambda look: look.members is not None and look.members >= MEMBERS,
+    recognizes=_recognizes_keras,
     load=load_keras,
-    options=("method",),
+    options=("method", "trust"),
     limit_threads=limit_tensorflow_threads,
     contents=_weigh_keras,
     traits=_keras_traits,
-    near_miss=_near_miss,
 )
-H5 = Format(
+H5 = replace(
+    KERAS,
     kind="h5",
     title="the .h5 format",
     short=".h5",
-    framework="keras",
-    recognizes=lambda look: look.start.startswith(HDF5_MAGIC),
-    load=load_keras,
-    options=("method",),
-    limit_threads=limit_tensorflow_threads,
+    recognizes=lambda look: look.start.startswith(b"\x89HDF\r\n\x1a\n"),
     contents=_weigh_h5,
     traits=_h5_traits,
 )

@@ -33,6 +33,8 @@ ROOT_CLASSES = frozenset(
 )  # fmt: skip
 LOOKUPS = frozenset({"get", "serialize", "deserialize"})
 
+PYTHON_CODE = "Python code"
+
 DEEPEST = 200
 """Levels of a configuration; a model in a model in a model has about 40."""
 
@@ -68,25 +70,20 @@ def _search(part: Any, depth: int) -> Iterator[str]:
 
 def _judge(part: dict[str, Any]) -> Iterator[str]:
     name, module = part["class_name"], part.get("module")
-    if name in CODE_LAYERS:
+    if name == "__lambda__":
+        yield PYTHON_CODE
+    elif name in CODE_LAYERS:
         inside = part["config"] if isinstance(part.get("config"), dict) else {}
-        if not _is_python_code(inside.get("function")):
-            yield f"a {name} layer ({inside.get('name')!r})"
+        is_code = isinstance(inside.get("function"), list)  # as old files hold it
+        yield PYTHON_CODE if is_code else f"a {name} layer ({inside.get('name')!r})"
     elif name == "function":
         function = part.get("config")
         if _is_keras(module) and not _is_part(module, function, FUNCTION_MODULES):
             yield f"the function {module}.{function}"
-    elif _is_keras(module) and name not in DATA and not name.startswith("__lambda"):
+    elif _is_keras(module) and name not in DATA:
         of_model = _is_part(module, name, CLASS_MODULES) and name[:1].isupper()
         if not of_model and not (module == "keras" and name in ROOT_CLASSES):
             yield f"{module}.{name}"
-
-
-def _is_python_code(function: Any) -> bool:
-    """Tell whether a layer holds code itself: safe mode refuses that, and says so."""
-    if isinstance(function, dict):
-        return function.get("class_name") == "__lambda__"
-    return isinstance(function, list)
 
 
 def _is_keras(module: Any) -> bool:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
-from helpers.formats.format import ArtifactSize, Format, Look, StoredFile, Traits
+from helpers.formats.format import ArtifactSize, Format, Look, Refusal, StoredFile, Traits
 from helpers.formats.identify import identify_as, refusing, unreadable
 from helpers.formats.runtime import Runtime
 from helpers.formats.tensors import TensorSpec
@@ -38,7 +38,10 @@ class OnnxRuntime(Runtime):
         import onnxruntime
 
         self._model = onnxruntime.InferenceSession(
-            str(path), sess_options=options, providers=["CPUExecutionProvider"]
+            str(path),
+            sess_options=options,
+            providers=["CPUExecutionProvider"],
+            enable_fallback=0,  # else a file that fails is tried twice, with prints
         )
         inputs = [_onnx_spec(value) for value in self._model.get_inputs()]
         outputs = [_onnx_spec(value) for value in self._model.get_outputs()]
@@ -101,7 +104,7 @@ def load_onnx(
         return OnnxRuntime(path, session_options)
 
 
-def _explain(words: str) -> tuple[str, str]:
+def _explain(words: str) -> Refusal:
     """Return finding and remedy for what ONNX Runtime says of a file."""
     message = " ".join(words.split())
     if "Protobuf parsing failed" in message:

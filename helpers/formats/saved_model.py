@@ -12,13 +12,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from helpers.formats.format import ArtifactSize, Format, Look, StoredFile, Traits
+from helpers.formats.format import ArtifactSize, Format, Look, Refusal, StoredFile, Traits
+from helpers.formats.graph_operators import suspicious_operators
 from helpers.formats.identify import ArtifactError, identify_as, refusing, unreadable
 from helpers.formats.runtime import Runtime
 from helpers.formats.tensors import Arrays, InputError, TensorSpec
 from helpers.imports import quiet_import
 
 GRAPH_FILE = "saved_model.pb"
+MOST_NAMED = 5
 OPTIMIZER_GROUPS = frozenset({"optimizer", "optimizer_weights"})
 
 
@@ -28,20 +30,12 @@ class SavedModelRuntime(Runtime):
     def __init__(self, model: Any, signature: str) -> None:
         import tensorflow as tf
 
-        # The signature refers to variables that the loaded object owns: it must stay alive.
-        self._model = model
-        self._function = model.signatures[signature]
+        function = model.signatures[signature]
+        # The function refers to variables that the loaded object owns: both must stay alive.
+        self._model = model, function
         self._convert = tf.convert_to_tensor
-        _, by_name = self._function.structured_input_signature
-        inputs = [
-            _tensorflow_spec(name, by_name[name]) for name in sorted(by_name, key=_natural_key)
-        ]
-        outputs = [
-            _tensorflow_spec(name, spec)
-            for name, spec in sorted(
-                self._function.structured_outputs.items(), key=lambda item: _natural_key(item[0])
-            )
-        ]
+        inputs = _specs(function.structured_input_signature[1])
+        outputs = _specs(function.structured_outputs)
         super().__init__("SavedModel", inputs, outputs)
 
     def prepare(self, arrays: Arrays) -> Callable[[], list[np.ndarray]]:
@@ -55,18 +49,20 @@ class SavedModelRuntime(Runtime):
         return super().prepare(arrays)
 
     def _run(self, feeds: dict[str, np.ndarray]) -> list[np.ndarray]:
-        results = self._function(**{name: self._convert(array) for name, array in feeds.items()})
+        _, function = self._model
+        results = function(**{name: self._convert(array) for name, array in feeds.items()})
         return [results[spec.name].numpy() for spec in self.outputs]
 
-    def close(self) -> None:
-        """See `Runtime.close`."""
-        self.__dict__.pop("_function", None)
-        super().close()
 
-
-def _tensorflow_spec(name: str, spec: Any) -> TensorSpec:
-    shape = None if spec.shape.rank is None else tuple(spec.shape.as_list())
-    return TensorSpec(name, shape, spec.dtype.name)
+def _specs(by_name: Mapping[str, Any]) -> list[TensorSpec]:
+    return [
+        TensorSpec(
+            name,
+            None if spec.shape.rank is None else tuple(spec.shape.as_list()),
+            spec.dtype.name,
+        )
+        for name, spec in sorted(by_name.items(), key=lambda item: _natural_key(item[0]))
+    ]
 
 
 def _natural_key(name: str) -> list[str | int]:
@@ -74,17 +70,25 @@ def _natural_key(name: str) -> list[str | int]:
     return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", name)]
 
 
-def load_saved_model(path: str | Path, signature: str = "serving_default") -> SavedModelRuntime:
+def load_saved_model(
+    path: str | Path, signature: str = "serving_default", trust: bool = False
+) -> SavedModelRuntime:
     """Open one signature of a SavedModel folder.
 
     Loading restores a graph: no code of yours is needed, and Keras is not imported by this
-    function. A SavedModel can still read and write files, when it is loaded and when it runs: load
-    what you trust.
+    function. The graph is read first: a SavedModel can read and write files, when it is loaded and
+    when it runs.
+
+    Args:
+        path: the folder.
+        signature: which one.
+        trust: you know where the folder comes from: load it whatever its graph does.
 
     Raises:
-        ArtifactError: no SavedModel, damaged, or without that signature.
+        ArtifactError: no SavedModel, damaged, without that signature, or with operators that do
+            more than compute.
     """
-    with _loaded(path) as model:
+    with _loaded(path, trust) as model:
         if signature not in model.signatures:
             names = ", ".join(sorted(model.signatures)) or "none"
             raise ArtifactError(
@@ -109,17 +113,24 @@ def load_signatures(path: str | Path) -> dict[str, SavedModelRuntime]:
 
 
 @contextmanager
-def _loaded(path: str | Path) -> Iterator[Any]:
+def _loaded(path: str | Path, trust: bool = False) -> Iterator[Any]:
     """Load a folder; what goes wrong, and in the ``with`` block, is an `ArtifactError`."""
     path = Path(path)
     identify_as(path, "a SavedModel", "saved_model")
     import tensorflow as tf
 
     with refusing(path, _explain_loading):
+        if not trust and (operators := suspicious_operators(path)):
+            raise ArtifactError(
+                path,
+                f"its graph does more than compute: {', '.join(operators[:MOST_NAMED])}",
+                "Ask its author for a model without it. If you know where the folder comes from: "
+                "trust=True, or --trust in a terminal.",
+            )
         yield tf.saved_model.load(str(path))
 
 
-def _explain_loading(error: Exception) -> tuple[str, str]:
+def _explain_loading(error: Exception) -> Refusal:
     message = " ".join(str(error).split())
     if "Op type not registered" in message:
         remedy = "Import the package that brings this operation, or install a newer TensorFlow."
@@ -156,35 +167,26 @@ def _weigh(folder: Path) -> ArtifactSize:
     optimizer = 0
     again = "A file of the folder is missing or damaged. Copy or export the whole folder again."
     with quiet_import():
-        import tensorflow  # noqa: F401, its own faults are none of the folder's
+        import tensorflow as tf
     with refusing(folder, unreadable("its variables", again)):
         files = tuple(
             StoredFile(entry.relative_to(folder).as_posix(), entry.stat().st_size)
             for entry in sorted(folder.rglob("*"))
             if entry.is_file()
         )
-        for key, array in _checkpoint_arrays(folder):
+        reader = tf.train.load_checkpoint(str(folder / "variables" / "variables"))
+        keys = reader.get_variable_to_shape_map().keys() - {"_CHECKPOINTABLE_OBJECT_GRAPH"}
+        for key in sorted(keys):
+            array = np.asarray(reader.get_tensor(key))
             group, _, rest = key.partition("/")
             # An optimizer also refers to the model's own weights, its "trainable variables".
             if group in OPTIMIZER_GROUPS and not rest.startswith("_trainable_variables/"):
                 optimizer += array.nbytes
             else:
                 groups[group][_describe(array)] += 1
-    total = sum(file.size_bytes for file in files)
-    stored = list(groups.values())
-    parameters = _bytes_of(without_copies(stored))
-    return ArtifactSize(
-        folder, "saved_model", total, parameters, _bytes_of(stored), optimizer, files
-    )
-
-
-def _checkpoint_arrays(folder: Path) -> Iterator[tuple[str, np.ndarray]]:
-    import tensorflow as tf
-
-    reader = tf.train.load_checkpoint(str(folder / "variables" / "variables"))
-    for key in reader.get_variable_to_shape_map():
-        if key != "_CHECKPOINTABLE_OBJECT_GRAPH":
-            yield key, np.asarray(reader.get_tensor(key))
+    total, stored = sum(file.size_bytes for file in files), list(groups.values())
+    once, weights = _bytes_of(without_copies(stored)), _bytes_of(stored)
+    return ArtifactSize(folder, "saved_model", total, once, weights, optimizer, files)
 
 
 def _describe(array: np.ndarray) -> StoredTensor:
@@ -213,20 +215,17 @@ def _bytes_of(groups: Iterable[Counter[StoredTensor]]) -> int:
     return sum(tensor.size_bytes * count for group in groups for tensor, count in group.items())
 
 
-def _recognizes(look: Look) -> bool:
-    return (look.path / GRAPH_FILE).is_file() and (look.path / "variables").is_dir()
-
-
-def _near_miss(look: Look) -> tuple[str, str] | None:
+def _recognizes(look: Look) -> bool | Refusal:
     path = look.path
     if not path.is_dir():
         if path.name != GRAPH_FILE and look.start[:3] != b"\x08\x01\x12":
-            return None
+            return False
         finding = "it is the graph file of a SavedModel, without its variables"
         return finding, f"Give the whole folder: {path.parent}"
     if (path / GRAPH_FILE).is_file():
         finding = f"the folder has {GRAPH_FILE} but no variables/ folder beside it"
-        return finding, "A SavedModel is the whole folder. Copy or export all of it again."
+        remedy = "A SavedModel is the whole folder. Copy or export all of it again."
+        return (path / "variables").is_dir() or (finding, remedy)
     found = (entry.parent.name for entry in path.glob(f"*/{GRAPH_FILE}"))
     versions = sorted(found, key=lambda name: (len(name), name))  # version 10 comes after 9
     if versions:
@@ -243,9 +242,8 @@ SAVED_MODEL = Format(
     framework="tensorflow",
     recognizes=_recognizes,
     load=load_saved_model,
-    options=("signature",),
+    options=("signature", "trust"),
     limit_threads=limit_tensorflow_threads,
     contents=_weigh,
     traits=lambda path, size=None: Traits(True, False, False),
-    near_miss=_near_miss,
 )

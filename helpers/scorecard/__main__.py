@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -29,10 +30,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     parser = _parser()
     options = parser.parse_args(arguments)
+    candidate = partial(Candidate, imports=tuple(options.imports), trust=options.trust)
     try:
         card = scorecard(
-            options.reference or options.files[0],
-            {file: Candidate(file, imports=tuple(options.imports)) for file in options.files},
+            candidate(options.reference or options.files[0]),
+            {file: candidate(file) for file in options.files},
             _read_inputs(options.inputs),
             batch_sizes=options.batch_sizes,
             budget_s=options.budget,
@@ -67,6 +69,11 @@ def _parser() -> argparse.ArgumentParser:
         help="arrays by input name, saved with numpy.savez (default: random)")  # fmt: skip
     add("--import", dest="imports", metavar="MODULE", action="append", default=[],
         help="a module with your custom layers; may be repeated")  # fmt: skip
+    add(
+        "--trust",
+        action="store_true",
+        help="open files that call or write something: you know where they come from",
+    )
     add("--batch-sizes", type=int, nargs="+", default=[1, 32, 256], metavar="N")
     add("--budget", type=float, default=20.0, metavar="SECONDS",
         help="for all timed calls together (default: 20)")  # fmt: skip

@@ -31,7 +31,7 @@ Artifacts = Mapping[str, Candidate | str | Path]
 
 
 def scorecard(
-    reference: keras.Model | str | Path,
+    reference: keras.Model | Candidate | str | Path,
     artifacts: Artifacts,
     inputs: Arrays | None = None,
     *,
@@ -51,8 +51,9 @@ def scorecard(
     is judged right is what was measured. Nothing is opened in the process of the caller.
 
     Args:
-        reference: the source model, or the path of an artifact that counts as right. With a Keras
-            model or file, the comparison has a float64 golden run and a checked probe.
+        reference: the source model, or the path or `Candidate` of an artifact that counts as right;
+            a path gets the imports of all artifacts. With a Keras model or file, the comparison has
+            a float64 golden run and a checked probe.
         artifacts: by name: a path, or a `Candidate` with options.
         inputs: real inputs as the reference takes them; the first 64 rows are the probe. None makes
             up random ones from the reference's signature, which the notes say.
@@ -88,12 +89,14 @@ def scorecard(
     for each in candidates.values():
         if not Path(each.path).exists():
             each.request()  # says what is there instead
-    imports = tuple(dict.fromkeys(name for each in candidates.values() for name in each.imports))
+    if isinstance(reference, str | Path):
+        imports = dict.fromkeys(name for each in candidates.values() for name in each.imports)
+        reference = Candidate(reference, imports=tuple(imports))
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="helpers_scorecard_")))
         line = stack.enter_context(Progress(progress))
         line.show("asking the reference")
-        asked = ask_reference(reference, inputs, seed, imports, folder / "reference")
+        asked = ask_reference(reference, inputs, seed, folder / "reference")
         found = _Findings(candidates, asked, Rounds(asked.feeds, batch_sizes, threads, seed))
         try:
             if cold_starts > 1 or warm_up:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from helpers.costs.candidate import Candidate
+from helpers.costs.candidate import Candidate, as_candidate
 from helpers.costs.opened import OpenedArtifact
 from helpers.costs.worker import run_golden
 from helpers.formats import KerasRuntime, Runtime
@@ -79,10 +79,9 @@ class Reference:
 
 
 def ask_reference(
-    reference: keras.Model | str | Path,
+    reference: keras.Model | Candidate | str | Path,
     inputs: Arrays | None,
     seed: int,
-    imports: tuple[str, ...],
     folder: Path,
 ) -> Reference:
     """Ask the reference all that the artifacts will be asked.
@@ -95,11 +94,10 @@ def ask_reference(
         ValueError: it does not run on them.
         WorkerError: it cannot be opened.
     """
-    if not isinstance(reference, str | Path):
+    if not isinstance(reference, Candidate | str | Path):
         runtime = KerasRuntime(reference)
         return _ask(runtime, None, inputs, seed, partial(run_golden, reference))
-    candidate = Candidate(reference, imports=imports)
-    with OpenedArtifact(candidate, folder) as artifact:
+    with OpenedArtifact(as_candidate(reference), folder) as artifact:
         artifact.wait()
         is_keras = artifact.request.kind in ("keras", "h5")
         return _ask(artifact, artifact.request.path, inputs, seed,

@@ -57,13 +57,14 @@ TARGETS = {
         "percentile or statistics or enough or noise or warning or scenario or report or best",
     ),
     "size": Target(
-        ("helpers/formats/format.py", "helpers/costs/install.py"),
-        ("tests/test_size.py",),
+        ("helpers/formats/__init__.py", "helpers/formats/format.py", "helpers/costs/install.py"),
+        ("tests/test_size.py", "tests/test_formats.py"),
     ),
     "runtimes": Target(
-        ("helpers/formats/runtime.py", "helpers/formats/keras.py", "helpers/formats/onnx.py",
+        ("helpers/formats/runtime.py", "helpers/formats/keras*.py", "helpers/formats/onnx.py",
          "helpers/formats/saved_model.py", "helpers/formats/identify.py"),
-        ("tests/test_runtimes.py", "tests/test_artifacts.py"),
+        ("tests/test_runtimes.py", "tests/test_artifacts.py", "tests/test_size.py",
+         "tests/test_formats.py"),
         "not (anywhere or no_bytes or any_name or flipped or needs_no)",
     ),
     "parity": Target(
