@@ -12,13 +12,14 @@ import keras
 import numpy as np
 import pytest
 
+from families import build_residual
 from helpers.costs.candidate import Candidate
 from helpers.costs.process import WorkerError
 from helpers.costs.size import artifact_size
 from helpers.formats.identify import ArtifactError
 from helpers.formats.tensors import InputError
 from helpers.lessons.digits import Digits
-from helpers.lessons.models import build_digits_cnn, build_lstm, build_residual
+from helpers.lessons.models import build_digits_cnn, build_lstm
 from helpers.scorecard import Scorecard, read_traits, scorecard
 from helpers.scorecard.figure import plot_scorecard
 
