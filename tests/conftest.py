@@ -149,9 +149,10 @@ def families(digits_cnn: keras.Sequential, digits: Digits) -> dict[str, keras.Mo
     much depends on the training. The soft one is trained too, with a quarter of the scores before
     the softmax: it is sure of nothing, and every fault moves its answers.
     """
+    from families import build_residual, build_two_branch
     from helpers.lessons import models
 
-    residual = models.build_residual()
+    residual = build_residual()
     models.calibrate_batch_norm(residual, digits.train_images[:256])
     return {
         "digits_cnn": digits_cnn,
@@ -159,7 +160,7 @@ def families(digits_cnn: keras.Sequential, digits: Digits) -> dict[str, keras.Mo
         "residual": residual,
         "lstm": models.build_lstm(),
         "attention": models.build_attention(),
-        "two_branch": models.build_two_branch(),
+        "two_branch": build_two_branch(),
     }
 
 

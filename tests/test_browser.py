@@ -436,7 +436,7 @@ def test_another_model_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_large_model_is_refused(onnx_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("helpers.lessons.digit_canvas.page.MAX_MODEL_BYTES", 1000)
+    monkeypatch.setattr("helpers.lessons.digit_canvas.MAX_MODEL_BYTES", 1000)
     with pytest.raises(ArtifactError, match="a page inside a notebook takes 1,000"):
         digit_canvas(onnx_path)
 

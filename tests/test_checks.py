@@ -14,7 +14,8 @@ from typing import Any
 import keras
 import pytest
 
-from helpers.lessons.exercises import save_and_load
+from conftest import RunPython
+from helpers.lessons import exercises
 from helpers.lessons.exercises.feedback import Feedback
 from hints import STUB, expect_hint, stub
 
@@ -114,12 +115,12 @@ def saves_twice(model: keras.Model, path: Path) -> None:
     ids=lambda value: getattr(value, "__name__", "none"),
 )
 def test_a_wrong_save_gets_a_hint(answer: Any, names: str) -> None:
-    expect_hint(save_and_load.check_save_for_inference(answer), names, SAVE_SECRETS)
+    expect_hint(exercises.check_save_for_inference(answer), names, SAVE_SECRETS)
 
 
 @pytest.mark.parametrize("answer", [saves_a_copy, saves_the_same_layers, saves_twice])
 def test_a_right_save_passes(answer: Callable[[keras.Model, Path], None]) -> None:
-    feedback = save_and_load.check_save_for_inference(answer)
+    feedback = exercises.check_save_for_inference(answer)
     assert repr(feedback).startswith("Passed: the file has 3")
     assert feedback.passed
 
@@ -177,7 +178,7 @@ def layer_feedback() -> dict[str, Feedback]:
     """Check all modules, two at a time: each takes up to two fresh processes of some seconds."""
     modules = {name: module for name, (module, _) in WRONG_MODULES.items()} | RIGHT_MODULES
     with ThreadPoolExecutor(max_workers=2) as pool:
-        found = pool.map(save_and_load.check_custom_layer, modules.values())
+        found = pool.map(exercises.check_custom_layer, modules.values())
         return dict(zip(modules, found, strict=True))
 
 
@@ -273,9 +274,37 @@ def reads_as_a_stream(path: Path, sha256: str) -> keras.Model:
     ids=lambda value: getattr(value, "__name__", "none"),
 )
 def test_a_wrong_load_gets_a_hint(answer: Callable[[Path, str], Any], names: str) -> None:
-    expect_hint(save_and_load.check_load_checked(answer), names, HASH_SECRETS)
+    expect_hint(exercises.check_load_checked(answer), names, HASH_SECRETS)
 
 
 @pytest.mark.parametrize("answer", [compares_first, reads_as_a_stream])
 def test_a_right_load_passes(answer: Callable[[Path, str], keras.Model]) -> None:
-    assert repr(save_and_load.check_load_checked(answer)).startswith("Passed: ")
+    assert repr(exercises.check_load_checked(answer)).startswith("Passed: ")
+
+
+# What all checks share
+
+CHECKS_WITHOUT_FRAMEWORKS = """
+import sys
+from helpers.lessons import exercises
+from helpers.lessons.exercises.feedback import exercise
+print(*{"keras", "tensorflow", "onnx", "onnxruntime"} & set(sys.modules))
+help(exercises.check_make_function)
+"""
+
+
+def test_a_check_is_loaded_when_it_is_asked_for(run_python: RunPython) -> None:
+    frameworks, *help_text = run_python(CHECKS_WITHOUT_FRAMEWORKS).stdout.splitlines()
+    assert frameworks == ""
+    assert "(function: 'Callable[[keras.Model], Any]') -> 'Feedback'" in "\n".join(help_text)
+    assert "function that is traced once in its life." in "\n".join(help_text)
+
+
+@pytest.mark.parametrize("name", exercises.__all__)
+def test_every_exercise_has_its_check(name: str) -> None:
+    check = getattr(exercises, name)
+    assert check.__name__ == name
+    assert check.__doc__.startswith("Check exercise ")
+    assert isinstance(check(None), Feedback)
+    with pytest.raises(AttributeError, match=f"has no attribute '{name}s'"):
+        getattr(exercises, f"{name}s")

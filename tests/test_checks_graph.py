@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from helpers.lessons.exercises import tensorflow_graph
+from helpers.lessons import exercises
+from helpers.lessons.exercises import models, tensorflow_graph
 from hints import STUB, expect_hint, stub
 
 pytestmark = [pytest.mark.trained, pytest.mark.usefixtures("nothing_is_left_behind")]
@@ -100,7 +101,7 @@ def traces_beforehand(model: keras.Model) -> Any:
     ids=name_of,
 )
 def test_a_wrong_function_gets_a_hint(answer: Any, names: str) -> None:
-    expect_hint(tensorflow_graph.check_make_function(answer), names, TRACE_SECRETS)
+    expect_hint(exercises.check_make_function(answer), names, TRACE_SECRETS)
 
 
 @pytest.mark.parametrize(
@@ -113,12 +114,12 @@ def test_a_wrong_function_gets_a_hint(answer: Any, names: str) -> None:
 )
 def test_the_lesson_s_own_shape_does_not_fit(answer: Any, names: str) -> None:
     """The hint repeats the shape that the learner wrote, and not where to find the right one."""
-    expect_hint(tensorflow_graph.check_make_function(answer), names, ("input_shape", "File"))
+    expect_hint(exercises.check_make_function(answer), names, ("input_shape", "File"))
 
 
 @pytest.mark.parametrize("answer", [states_the_signature, traces_beforehand])
 def test_a_right_function_passes(answer: Callable[[keras.Model], Any]) -> None:
-    assert repr(tensorflow_graph.check_make_function(answer)).startswith("Passed: one trace")
+    assert repr(exercises.check_make_function(answer)).startswith("Passed: one trace")
 
 
 # Exercise 2: export_endpoint(model, path)
@@ -236,12 +237,12 @@ def writes_a_module(model: keras.Model, path: Path) -> None:
     ids=name_of,
 )
 def test_a_wrong_endpoint_gets_a_hint(answer: Any, names: str) -> None:
-    expect_hint(tensorflow_graph.check_export_endpoint(answer), names, ENDPOINT_SECRETS)
+    expect_hint(exercises.check_export_endpoint(answer), names, ENDPOINT_SECRETS)
 
 
 @pytest.mark.parametrize("answer", [writes_an_archive, writes_a_module])
 def test_a_right_endpoint_passes(answer: Callable[[keras.Model, Path], None]) -> None:
-    feedback = tensorflow_graph.check_export_endpoint(answer)
+    feedback = exercises.check_export_endpoint(answer)
     assert repr(feedback).startswith("Passed: raw images in")
 
 
@@ -311,19 +312,19 @@ RIGHT_EXPORTS = [states_the_mode, leaves_the_random_layers_out]
 
 @pytest.mark.parametrize("answer", WRONG_EXPORTS, ids=name_of)
 def test_a_wrong_export_gets_a_hint(answer: Any) -> None:
-    feedback = tensorflow_graph.check_export_for_server(answer)
+    feedback = exercises.check_export_for_server(answer)
     expect_hint(feedback, WRONG_EXPORTS[answer], SERVER_SECRETS)
 
 
 @pytest.mark.parametrize("answer", RIGHT_EXPORTS)
 def test_a_right_export_passes(answer: Callable[[keras.Model, Path], None]) -> None:
-    feedback = tensorflow_graph.check_export_for_server(answer)
+    feedback = exercises.check_export_for_server(answer)
     assert repr(feedback).startswith("Passed: the server answers as predict does")
 
 
 def test_the_tolerance_is_far_from_rounding_and_from_faults() -> None:
-    raw = tensorflow_graph._raw_images()
-    model = tensorflow_graph._small_model()
+    raw = models.draw_scans()
+    model = models.build_linear()
     alone = np.concatenate([model.predict_on_batch(scaled(image[None])) for image in raw])
     together = model.predict_on_batch(scaled(raw))
     assert np.abs(alone - together).max() < tensorflow_graph.TOLERANCE / 5

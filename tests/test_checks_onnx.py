@@ -14,7 +14,8 @@ import tensorflow as tf
 import tf2onnx
 
 from helpers.formats import ArtifactError, KerasRuntime, load_onnx, open_artifact
-from helpers.lessons.exercises import onnx_files, onnx_model
+from helpers.lessons import exercises
+from helpers.lessons.exercises import models
 from helpers.parity import check_parity
 from hints import STUB, expect_hint, stub
 
@@ -115,12 +116,12 @@ def renames_afterwards(model: keras.Model, path: Path) -> None:
     ids=lambda value: getattr(value, "__name__", "none"),
 )
 def test_a_wrong_export_gets_a_hint(answer: Any, names: str) -> None:
-    expect_hint(onnx_model.check_export_named(answer), names, NAME_SECRETS)
+    expect_hint(exercises.check_export_named(answer), names, NAME_SECRETS)
 
 
-@pytest.mark.parametrize("answer", [onnx_files.convert_named, renames_afterwards])
+@pytest.mark.parametrize("answer", [models.convert_named, renames_afterwards])
 def test_a_right_export_passes(answer: Callable[[keras.Model, Path], None]) -> None:
-    assert repr(onnx_model.check_export_named(answer)).startswith("Passed: ")
+    assert repr(exercises.check_export_named(answer)).startswith("Passed: ")
 
 
 # Exercise 2: is_deployable(path, model, images)
@@ -205,7 +206,7 @@ def closely(given: np.ndarray, expected: np.ndarray) -> np.bool:
     ids=lambda value: getattr(value, "__name__", "none")[:20],
 )
 def test_a_wrong_verdict_gets_a_hint(answer: Any, names: str) -> None:
-    expect_hint(onnx_model.check_is_deployable(answer), names, VERDICT_SECRETS)
+    expect_hint(exercises.check_is_deployable(answer), names, VERDICT_SECRETS)
 
 
 def runs_the_parity_check(path: Path, model: keras.Model, images: np.ndarray) -> bool:
@@ -218,16 +219,16 @@ def runs_the_parity_check(path: Path, model: keras.Model, images: np.ndarray) ->
 
 @pytest.mark.parametrize("answer", [runs_the_parity_check, judge(closely)])
 def test_a_right_verdict_passes(answer: Any) -> None:
-    feedback = onnx_model.check_is_deployable(answer)
+    feedback = exercises.check_is_deployable(answer)
     assert repr(feedback) == "Passed: one of 5 files may be shipped, and it is the right one."
 
 
 def test_the_changed_weight_is_invisible_in_the_labels(tmp_path: Path) -> None:
     """The fault is larger than rounding and smaller than a careless tolerance."""
-    model, images = onnx_files.build_classifier(), onnx_files.draw_images()
+    model, images = models.build_classifier(), models.draw_images()
     folder = tmp_path / "files"
     folder.mkdir()
-    path = onnx_files.write_candidates(model, folder)["one weight"]
+    path = models.write_candidates(model, folder)["one weight"]
     with load_onnx(path) as runtime:
         given, expected = runtime(images), model.predict_on_batch(images)
     for file in folder.iterdir():
@@ -268,27 +269,27 @@ def copies_inside_the_graph(model: keras.Model, path: Path) -> None:
 
 
 def approximates(model: keras.Model, path: Path) -> None:
-    onnx_files.convert_named(copy_of(model, nearly), path)
+    models.convert_named(copy_of(model, nearly), path)
 
 
 def takes_another_activation(model: keras.Model, path: Path) -> None:
-    onnx_files.convert_named(copy_of(model, keras.activations.relu), path)
+    models.convert_named(copy_of(model, keras.activations.relu), path)
 
 
 def loses_the_rescaling(model: keras.Model, path: Path) -> None:
-    onnx_files.convert_named(copy_of(model, exact, first=2), path)
+    models.convert_named(copy_of(model, exact, first=2), path)
 
 
 def forgets_the_weights(model: keras.Model, path: Path) -> None:
     copy = copy_of(model, exact)
     for weight in copy.trainable_weights:
         weight.assign(weight * 0.5)
-    onnx_files.convert_named(copy, path)
+    models.convert_named(copy, path)
 
 
 def changes_the_original(model: keras.Model, path: Path) -> None:
     model.get_layer("hidden").activation = exact
-    onnx_files.convert_named(model, path)
+    models.convert_named(model, path)
 
 
 def changes_the_weights(model: keras.Model, path: Path) -> None:
@@ -297,18 +298,18 @@ def changes_the_weights(model: keras.Model, path: Path) -> None:
 
 
 def replaces_the_activation(model: keras.Model, path: Path) -> None:
-    onnx_files.convert_named(copy_of(model, exact), path)
+    models.convert_named(copy_of(model, exact), path)
 
 
 def leaves_the_augmentation_out(model: keras.Model, path: Path) -> None:
-    onnx_files.convert_named(copy_of(model, exact, first=1), path)
+    models.convert_named(copy_of(model, exact, first=1), path)
 
 
 @pytest.mark.parametrize(
     ("answer", "names"),
     [
         (stub, STUB),
-        (onnx_files.convert_named, "ONNX has no operator Erfc"),
+        (models.convert_named, "ONNX has no operator Erfc"),
         (augments, "ONNX has no operator StatelessRandomUniformV2"),
         (copies_inside_the_graph, "your function raised NotImplementedError"),
         (approximates, "A formula in it is only nearly the same"),
@@ -321,17 +322,17 @@ def leaves_the_augmentation_out(model: keras.Model, path: Path) -> None:
     ids=lambda value: getattr(value, "__name__", "none"),
 )
 def test_a_wrong_rescue_gets_a_hint(answer: Any, names: str) -> None:
-    expect_hint(onnx_model.check_make_deployable(answer), names, STUBBORN_SECRETS)
+    expect_hint(exercises.check_make_deployable(answer), names, STUBBORN_SECRETS)
 
 
 @pytest.mark.parametrize("answer", [replaces_the_activation, leaves_the_augmentation_out])
 def test_a_right_rescue_passes(answer: Any) -> None:
-    assert repr(onnx_model.check_make_deployable(answer)).startswith("Passed: ")
+    assert repr(exercises.check_make_deployable(answer)).startswith("Passed: ")
 
 
 def test_the_log_of_the_converter_stays_out_of_the_lesson(
     capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     """An operator that tf2onnx cannot convert is logged as an error, and a file is written."""
-    onnx_model.check_make_deployable(onnx_files.convert_named)
+    exercises.check_make_deployable(models.convert_named)
     assert "Erfc" not in capfd.readouterr().err + caplog.text

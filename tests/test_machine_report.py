@@ -11,7 +11,7 @@ import pytest
 
 import machine_report
 from conftest import ROOT
-from helpers.lessons.seeds import SEED_SHIFT
+from helpers.lessons import SEED_SHIFT
 
 
 def test_the_machine_is_described(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import pytest
 
+import families
 from conftest import RunPython
 from helpers.lessons import models
 from helpers.lessons.digits import Digits
@@ -67,16 +68,16 @@ def test_training_does_not_see_the_test_images(digits: Digits) -> None:
     assert set(history.history) == {"loss", "accuracy", "val_loss", "val_accuracy"}
 
 
-@pytest.mark.parametrize("name", models.DIGITS_BUILDERS)
+@pytest.mark.parametrize("name", families.DIGITS_BUILDERS)
 def test_builders_share_input_and_output(name: str) -> None:
-    model = models.DIGITS_BUILDERS[name]()
+    model = families.DIGITS_BUILDERS[name]()
     assert [tensor.name for tensor in model.inputs] == ["image"]
     assert model.inputs[0].shape == (None, 8, 8, 1)
     assert model.outputs[0].shape == OUTPUT_SHAPES[name]
     assert model.name == name
 
 
-@pytest.mark.parametrize("build", [*models.DIGITS_BUILDERS.values(), models.build_two_branch])
+@pytest.mark.parametrize("build", [*families.DIGITS_BUILDERS.values(), families.build_two_branch])
 def test_a_seed_gives_one_model(build: Any) -> None:
     first, again, other = build(), build(), build(seed=1)
     assert [layer.name for layer in first.layers] == [layer.name for layer in again.layers]
@@ -89,7 +90,7 @@ def test_a_seed_gives_one_model(build: Any) -> None:
 
 
 def test_two_branch_is_named_at_both_ends() -> None:
-    model = models.build_two_branch()
+    model = families.build_two_branch()
     assert {name: x.shape for name, x in model.input.items()} == {
         "image": (None, 8, 8, 1),
         "profile": (None, 8),
@@ -116,7 +117,7 @@ def test_the_narrow_mobilenet_is_narrow() -> None:
 
 
 def test_calibration_sets_the_statistics_and_puts_the_momentum_back(digits: Digits) -> None:
-    model = models.build_residual()
+    model = families.build_residual()
     images = digits.train_images[:64]
     models.calibrate_batch_norm(model, images)
     norm = model.get_layer("stem_norm")
@@ -127,7 +128,7 @@ def test_calibration_sets_the_statistics_and_puts_the_momentum_back(digits: Digi
 
 
 def test_calibration_puts_the_momentum_back_after_an_error() -> None:
-    model = models.build_residual()
+    model = families.build_residual()
     with pytest.raises(ValueError, match="incompatible"):
         models.calibrate_batch_norm(model, np.zeros((2, 3), np.float32))
     assert model.get_layer("stem_norm").momentum == 0.99

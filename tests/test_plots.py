@@ -16,12 +16,12 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 
+import overview
 from helpers import plots
 from helpers.costs.install import DistributionSize, InstallFootprint
 from helpers.costs.statistics import summarize
 from helpers.formats import ArtifactSize
 from helpers.lessons import figures
-from helpers.lessons.figures import overview
 from helpers.parity import LayerComparison, LayerReport, compare_outputs
 from helpers.plots import style
 from helpers.scorecard.figure import plot_scorecard

@@ -372,12 +372,12 @@ def test_the_example_finds_a_model_that_differs(own_files: Path, tmp_path: Path)
 def test_the_picture_is_what_the_code_draws() -> None:
     from matplotlib.image import imread
 
-    from helpers.lessons.figures.overview import plot_overview
     from helpers.plots.style import to_png
+    from overview import plot_overview
 
     committed = imread(ROOT / "notebooks" / "overview.png")
     drawn = imread(io.BytesIO(to_png(plot_overview())))
-    hint = "draw it again: see helpers/lessons/figures/overview.py"
+    hint = "draw it again: see tools/overview.py"
     assert committed.shape == drawn.shape, hint
     # Another machine may shade the edge of a letter differently; another letter is 20 pixels.
     assert (np.abs(committed - drawn) > 0.3).any(axis=2).sum() < 10, hint

@@ -16,7 +16,7 @@ from nbformat.v4 import new_code_cell, new_notebook
 import execute_notebooks
 import needs
 from conftest import ROOT
-from helpers.lessons.seeds import SEED_SHIFT, shifted
+from helpers.lessons import SEED_SHIFT, shifted
 from robust import __main__ as robust
 from robust.conditions import (
     CONDITIONS,

@@ -16,13 +16,14 @@ import pandas as pd
 import pytest
 
 from conftest import ROOT
+from families import build_residual
 from helpers.costs.candidate import Candidate
 from helpers.costs.opened import OpenedArtifact
 from helpers.formats import artifact_size
 from helpers.formats.identify import ArtifactError
 from helpers.formats.tensors import InputError
 from helpers.lessons.digits import Digits
-from helpers.lessons.models import build_digits_cnn, build_lstm, build_residual
+from helpers.lessons.models import build_digits_cnn, build_lstm
 from helpers.scorecard import Scorecard, best_rows, read_traits, scorecard
 from helpers.scorecard.build import Interrupted
 from helpers.scorecard.figure import plot_scorecard

@@ -53,11 +53,5 @@ def load_digits(seed: int = 0) -> Digits:
     train_images, validation_images, train_labels, validation_labels = train_test_split(
         images, labels, test_size=VALIDATION_IMAGES, random_state=seed, stratify=labels
     )
-    return Digits(
-        train_images,
-        train_labels,
-        validation_images,
-        validation_labels,
-        test_images,
-        test_labels,
-    )
+    train, validation = (train_images, train_labels), (validation_images, validation_labels)
+    return Digits(*train, *validation, test_images, test_labels)

@@ -1,7 +1,7 @@
-"""The models that the lessons deploy, and the models that the comparison is tested on.
+"""The models that the lessons deploy.
 
-Every builder takes a seed, so that the same call gives the same weights (`helpers.lessons.seeds`
-has the one way to change them all). Layers have names of their own: the automatic ones change with
+Every builder takes a seed, so that the same call gives the same weights (`helpers.lessons.shifted`
+is the one way to change them all). Layers have names of their own: the automatic ones change with
 the order in which models are built.
 """
 
@@ -14,7 +14,7 @@ import keras
 import numpy as np
 from keras import layers
 
-from helpers.lessons.seeds import shifted
+from helpers.lessons import shifted
 
 if TYPE_CHECKING:
     from helpers.lessons.digits import Digits
@@ -73,23 +73,6 @@ def train(
         batch_size=32,
         verbose=0,
     )
-
-
-def build_residual(seed: int = 0) -> keras.Model:
-    """Build a Functional model with batch normalization and a residual connection.
-
-    The same input and output as `build_digits_cnn`.
-    """
-    keras.utils.set_random_seed(shifted(seed))
-    image = keras.Input((8, 8, 1), name="image")
-    stem = layers.Conv2D(16, 3, padding="same", use_bias=False, name="stem_conv")(image)
-    stem = layers.ReLU(name="stem_relu")(layers.BatchNormalization(name="stem_norm")(stem))
-    branch = layers.Conv2D(16, 3, padding="same", use_bias=False, name="branch_conv")(stem)
-    branch = layers.BatchNormalization(name="branch_norm")(branch)
-    joined = layers.ReLU(name="joined_relu")(layers.Add(name="add")([stem, branch]))
-    pooled = layers.GlobalAveragePooling2D(name="pool")(joined)
-    probabilities = layers.Dense(CLASS_COUNT, activation="softmax", name="probabilities")(pooled)
-    return keras.Model(image, probabilities, name="residual")
 
 
 def build_lstm(seed: int = 0) -> keras.Sequential:
@@ -163,27 +146,6 @@ def build_attention(seed: int = 0) -> keras.Model:
     return keras.Model(image, probabilities, name="attention")
 
 
-def build_two_branch(seed: int = 0) -> keras.Model:
-    """Build a model with two inputs and two outputs, all of them named.
-
-    Inputs: ``image`` float32 ``(n, 8, 8, 1)`` and ``profile`` float32 ``(n, 8)``, such as the mean
-    of each row. Outputs: ``digit`` float32 ``(n, 10)`` probabilities and ``ink`` float32
-    ``(n, 1)``.
-    """
-    keras.utils.set_random_seed(shifted(seed))
-    image = keras.Input((8, 8, 1), name="image")
-    profile = keras.Input((8,), name="profile")
-    seen = layers.Conv2D(8, 3, activation="relu", name="image_conv")(image)
-    seen = layers.Flatten(name="image_flatten")(seen)
-    known = layers.Dense(8, activation="tanh", name="profile_dense")(profile)
-    joined = layers.Concatenate(name="join")([seen, known])
-    outputs = {
-        "digit": layers.Dense(CLASS_COUNT, activation="softmax", name="digit")(joined),
-        "ink": layers.Dense(1, name="ink")(joined),
-    }
-    return keras.Model({"image": image, "profile": profile}, outputs, name="two_branch")
-
-
 def build_mobilenet_v2(
     image_size: int = 224, seed: int = 0, alpha: float = 1.0, classes: int = 1000
 ) -> keras.Model:
@@ -227,12 +189,3 @@ def calibrate_batch_norm(model: keras.Model, images: np.ndarray) -> None:
     finally:
         for layer, momentum in zip(norms, momenta, strict=True):
             layer.momentum = momentum
-
-
-DIGITS_BUILDERS: dict[str, Callable[..., keras.Model]] = {
-    "digits_cnn": build_digits_cnn,
-    "residual": build_residual,
-    "lstm": build_lstm,
-    "attention": build_attention,
-}
-"""The builders that share the digits' input and output, by model name."""

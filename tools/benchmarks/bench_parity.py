@@ -21,10 +21,11 @@ import absl.logging
 import keras
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # for routes, as pytest does
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # as pytest does
 
 from parity_faults import FAULTS, Case
 
+import families
 from helpers.formats import open_artifact
 from helpers.lessons import models
 from helpers.lessons.digits import Digits, load_digits
@@ -48,13 +49,13 @@ def build_cases(digits: Digits) -> dict[str, Case]:
     """Build, train or calibrate one model of each family."""
     probe = digits.test_images[:ROWS]
     cases = {}
-    for name, build in models.DIGITS_BUILDERS.items():
+    for name, build in families.DIGITS_BUILDERS.items():
         model = build()
         models.train(model, digits, epochs=4)
         stale = model.get_weights()
         model.fit(digits.train_images, digits.train_labels, epochs=1, verbose=0)
         cases[name] = _case(model, probe, stale)
-    two_branch = models.build_two_branch()
+    two_branch = families.build_two_branch()
     cases["two_branch"] = _case(
         two_branch, {"image": probe, "profile": probe.mean(axis=(2, 3))}, _disturb(two_branch)
     )

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from helpers.lessons.seeds import SEED_SHIFT
+from helpers.lessons import SEED_SHIFT
 
 NOTEBOOKS = ("01", "02", "03")
 TESTS = "tests"

@@ -13,65 +13,47 @@ import h5py
 import keras
 import numpy as np
 
+from helpers.lessons import shifted
 from helpers.lessons.exercises.feedback import (
-    Feedback,
     NotYet,
     call_answer,
-    give_feedback,
+    exercise,
     one_line,
+    require,
+    written_by,
 )
-from helpers.lessons.exercises.files import require_artifact
+from helpers.lessons.exercises.models import Tripwire, build_trained
 from helpers.lessons.fresh_process import FreshProcessError, run_in_fresh_process
-from helpers.lessons.seeds import shifted
-
-ROWS = 4
 
 
-def check_save_for_inference(function: Callable[[keras.Model, Path], Any]) -> Feedback:
+@exercise
+def check_save_for_inference(function: Callable[[keras.Model, Path], Any]) -> str:
     """Check exercise 1: `function(model, path)` writes a .keras file without optimizer state."""
-    return give_feedback(lambda: _save_for_inference(function))
-
-
-def _save_for_inference(function: Callable[[keras.Model, Path], Any]) -> str:
-    model = _small_model()
-    optimizer = model.optimizer
-    weights = model.get_weights()
-    inputs = np.random.default_rng(shifted(1)).normal(size=(ROWS, 4)).astype(np.float32)
-    with tempfile.TemporaryDirectory() as folder:
-        full, path = Path(folder) / "full.keras", Path(folder) / "small.keras"
-        model.save(full)
-        call_answer(function, model, path)
-        require_artifact(path, "keras", others={full.name})
-        if model.optimizer is not optimizer:
-            raise NotYet(
-                "the file may be right, but the model in memory lost its optimizer: its owner "
-                "can no longer train it. Work on a copy."
-            )
-        if any(np.any(a != b) for a, b in zip(weights, model.get_weights(), strict=True)):
-            raise NotYet("the weights of the model in memory changed. Work on a copy.")
-        if not model.compiled:
-            raise NotYet("the model in memory is no longer compiled, so it cannot train.")
+    model = build_trained()
+    optimizer, weights = model.optimizer, model.get_weights()
+    inputs = np.random.default_rng(shifted(1)).normal(size=(4, 4)).astype(np.float32)
+    with written_by(function, model, "small.keras", "keras") as path:
+        require(
+            model.optimizer is optimizer,
+            "the file may be right, but the model in memory lost its optimizer: its owner can no "
+            "longer train it. Work on a copy.",
+        )
+        same = all(map(np.array_equal, weights, model.get_weights()))
+        require(same, "the weights of the model in memory changed. Work on a copy.")
+        require(model.compiled, "the model in memory is no longer compiled, so it cannot train.")
         count = _optimizer_variables(path)
-        if count:
-            raise NotYet(
-                f"the file still holds {count} variables of the optimizer: the model that was "
-                "saved is compiled."
-            )
+        require(
+            count == 0,
+            f"the file still holds {count} variables of the optimizer: the model that was saved "
+            "is compiled.",
+        )
         copy = keras.saving.load_model(path, compile=False)
-        if not np.array_equal(copy.predict_on_batch(inputs), model.predict_on_batch(inputs)):
-            raise NotYet("the loaded model answers differently. Did the copy get the weights?")
+        same = np.array_equal(copy.predict_on_batch(inputs), model.predict_on_batch(inputs))
+        require(same, "the loaded model answers differently. Did the copy get the weights?")
+        full = path.with_name("full.keras")
+        model.save(full)
         share = path.stat().st_size / full.stat().st_size
     return f"the file has {share:.0%} of the full size, and the model in memory can still train."
-
-
-def _small_model() -> keras.Model:
-    keras.utils.set_random_seed(shifted(0))
-    model = keras.Sequential(
-        [keras.Input((4,), name="x"), keras.layers.Dense(4096), keras.layers.Dense(1)]
-    )
-    model.compile(optimizer="adam", loss="mean_squared_error")
-    model.train_on_batch(np.ones((ROWS, 4), np.float32), np.ones((ROWS, 1), np.float32))
-    return model
 
 
 def _optimizer_variables(path: Path) -> int:
@@ -109,17 +91,14 @@ models = [keras.saving.load_model(f"custom_{{number}}.keras") for number in rang
 """
 
 
-def check_custom_layer(source: str) -> Feedback:
+@exercise
+def check_custom_layer(source: str) -> str:
     """Check exercise 2: `source` is a module with a layer `Amplify(factor)` that can be reloaded.
 
     Models are saved in one fresh process and loaded in another, both in a temporary folder.
     """
-    return give_feedback(lambda: _custom_layer(source))
-
-
-def _custom_layer(source: str) -> str:
-    if not isinstance(source, str):
-        raise NotYet(f"expected the module as text, got {type(source).__name__}.")
+    found = type(source).__name__
+    require(isinstance(source, str), f"expected the module as text, got {found}.")
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "my_layers.py").write_text(source, encoding="utf-8")
         enter = f"import os, sys; os.chdir({folder!r}); sys.path.insert(0, {folder!r})\n"
@@ -128,22 +107,21 @@ def _custom_layer(source: str) -> str:
         except FreshProcessError as error:
             raise NotYet(f"the model cannot be built and saved: {one_line(error)}") from error
         for factor, number in zip(FACTORS, before, strict=True):
-            if number != factor:
-                raise NotYet(
-                    f"with factor={factor:g} the layer makes {number:g} out of 1, before it is "
-                    "saved. What does call return?"
-                )
+            require(
+                number == factor,
+                f"with factor={factor:g} the layer makes {number:g} out of 1, before it is saved. "
+                "What does call return?",
+            )
         try:
             after = _numbers(run_in_fresh_process(enter + LOAD_CODE))
         except FreshProcessError as error:
-            raise NotYet(
-                f"saved, but not loaded in a fresh process: {_cause(one_line(error))}"
-            ) from error
-    if after != FACTORS:
-        raise NotYet(
-            f"the model loads, but it amplifies by {after[0]:g} instead of {FACTORS[0]:g}: the "
-            "value that was given to the layer is not in the file. What does get_config return?"
-        )
+            cause = _cause(one_line(error))
+            raise NotYet(f"saved, but not loaded in a fresh process: {cause}") from error
+    require(
+        after == FACTORS,
+        f"the model loads, but it amplifies by {after[0]:g} instead of {FACTORS[0]:g}: the value "
+        "that was given to the layer is not in the file. What does get_config return?",
+    )
     return "saved in one process, loaded in another, and every factor came back."
 
 
@@ -164,32 +142,12 @@ def _cause(message: str) -> str:
     return message
 
 
-@keras.saving.register_keras_serializable(package="checks")
-class Tripwire(keras.layers.Layer):
-    """A layer that notes when a file which contains it is loaded."""
-
-    loads = 0
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> Tripwire:
-        """Rebuild the layer, and count."""
-        cls.loads += 1
-        return cls(**config)
-
-    def call(self, inputs: Any) -> Any:
-        """Pass the inputs on."""
-        return inputs
-
-
-def check_load_checked(function: Callable[[Path, str], Any]) -> Feedback:
+@exercise
+def check_load_checked(function: Callable[[Path, str], Any]) -> str:
     """Check exercise 3: `function(path, sha256)` loads a file only if it has that hash."""
-    return give_feedback(lambda: _load_checked(function))
-
-
-def _load_checked(function: Callable[[Path, str], Any]) -> str:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.keras"
-        _small_model().save(path)
+        build_trained().save(path)
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
         try:
             loaded = call_answer(function, path, digest)
@@ -200,20 +158,20 @@ def _load_checked(function: Callable[[Path, str], Any]) -> str:
                 "it refused the right file. The hash is the SHA-256 of the content, written in "
                 "hexadecimal digits."
             ) from hint
-        if not isinstance(loaded, keras.Model):
-            raise NotYet(f"for the right hash it returned {type(loaded).__name__}, not a model.")
+        found = type(loaded).__name__
+        right = isinstance(loaded, keras.Model)
+        require(right, f"for the right hash it returned {found}, not a model.")
         keras.Sequential([keras.Input((4,)), Tripwire()]).save(path)
         loads = Tripwire.loads
         try:
             function(path, digest)
         except ValueError:
-            pass
+            unopened = Tripwire.loads == loads
+            require(unopened, "Keras had opened the file before the hash was compared.")
         except Exception as error:  # the kind of the refusal is what is checked
             raise NotYet(
                 f"for another file it raised {type(error).__name__}. Raise ValueError."
             ) from error
         else:
             raise NotYet("it accepted another file under the same name.")
-        if Tripwire.loads != loads:
-            raise NotYet("Keras had opened the file before the hash was compared.")
     return "the right file is loaded; another file is refused before Keras opens it."

@@ -6,19 +6,11 @@ from helpers.lessons.figures.course import (
     plot_predictions,
     plot_resumed_training,
 )
-from helpers.lessons.figures.graphs import (
-    GraphNode,
-    draw_graph,
-    graph_nodes_of_function,
-    plot_graph,
-)
-from helpers.lessons.figures.onnx_graph import graph_nodes_of_onnx
+from helpers.lessons.figures.graphs import draw_graph, graph_nodes_of_onnx, plot_graph
 from helpers.plots.style import show
 
 __all__ = [
-    "GraphNode",
     "draw_graph",
-    "graph_nodes_of_function",
     "graph_nodes_of_onnx",
     "plot_digits",
     "plot_graph",

@@ -70,11 +70,11 @@ def plot_insides(insides: Mapping[str, Mapping[str, str]]) -> Figure:
             axes.text(column, -0.8, title, ha="center", va="center", fontweight="bold")
             for part, role in parts.items():
                 row = ROLES.index(role)
-                axes.barh(row, 0.92, left=column - 0.46, height=0.8, color=PALETTE[row % 6],
-                          alpha=0.25, edgecolor=PALETTE[row % 6], linewidth=1.5)  # fmt: skip
-                axes.text(column, row - 0.16, part, ha="center", va="center", family="monospace",
-                          fontsize=9)  # fmt: skip
-                axes.text(column, row + 0.2, role, ha="center", va="center", fontsize=8)
+                colours = {"color": PALETTE[row], "edgecolor": PALETTE[row], "alpha": 0.25}
+                axes.barh(row, 0.92, 0.8, column - 0.46, linewidth=1.5, **colours)
+                name, kind = {"family": "monospace", "fontsize": 9}, {"fontsize": 8}
+                axes.text(column, row - 0.16, part, name, ha="center", va="center")
+                axes.text(column, row + 0.2, role, kind, ha="center", va="center")
         axes.set(xlim=(-0.55, len(insides) - 0.45), ylim=(len(ROLES) - 0.4, -1.2))
         axes.set_axis_off()
         return figure

@@ -1,23 +1,27 @@
 """Drawings of computation graphs, whatever format they come from.
 
 A graph is a list of `GraphNode`; `draw_graph` knows nothing else. `graph_nodes_of_function` makes
-such a list from a TensorFlow function. Another format needs only a function like that one.
+such a list from a TensorFlow function, `graph_nodes_of_onnx` from an ONNX file. Another format
+needs only a function like these.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from helpers.lessons.figures.layered import HALF_BOX, place_graph
+from helpers.lessons.figures.layered import HALF_BOX, Point, place_graph
 from helpers.plots.style import BLUE, GREY, new_figure, styled
 
 if TYPE_CHECKING:
+    import onnx
     import tensorflow as tf
 
 LAYER_INCHES = 0.62
@@ -25,7 +29,6 @@ LAYER_INCHES = 0.62
 
 OPERATOR_FONT = {"fontsize": 10, "fontweight": "bold"}
 DETAIL_FONT = {"fontsize": 8}
-
 ARROW = {"arrowstyle": "-|>", "color": GREY, "linewidth": 1.3, "shrinkA": 0, "shrinkB": 0}
 
 
@@ -99,11 +102,11 @@ def _text_inches(nodes: Sequence[GraphNode]) -> float:
     return max(text.get_window_extent().width for text in texts) / ruler.dpi
 
 
-def _draw_box(axes: Axes, node: GraphNode, centre: tuple[float, float], width: float) -> None:
+def _draw_box(axes: Axes, node: GraphNode, centre: Point, width: float) -> None:
     x, y = centre
-    colour = BLUE if node.has_weights else GREY
-    axes.barh(y, width, height=2 * HALF_BOX, left=x - width / 2, facecolor=(colour, 0.12),
-              edgecolor=colour, linewidth=1.5)  # fmt: skip
+    edge = {"edgecolor": BLUE if node.has_weights else GREY, "linewidth": 1.5}
+    face = (edge["edgecolor"], 0.12)
+    axes.barh(y, width, height=2 * HALF_BOX, left=x - width / 2, facecolor=face, **edge)
     shift = 0.14 if node.detail else 0.0
     axes.text(x, y - shift, node.operator, OPERATOR_FONT, ha="center", va="center")
     axes.text(x, y + 0.16, node.detail, DETAIL_FONT, ha="center", va="center")
@@ -135,21 +138,17 @@ def graph_nodes_of_function(function: tf.types.experimental.ConcreteFunction) ->
         sources = [source.split(":")[0] for source in node.input if not source.startswith("^")]
         inputs = tuple(carriers[source] for source in sources if source in carriers)
         shapes = [shape for source in sources for shape in weights.get(source, [])]
-        if node.op == "ReadVariableOp":
-            shapes = [_shape_of(node)]
-        if node.name in given:
-            drawn.append(GraphNode(node.name, node.op, (), f"input {_shape_of(node)}"))
-        elif not inputs:
-            weights[node.name] = shapes
+        if node.name not in given and not inputs:
+            weights[node.name] = [_shape_of(node)] if node.op == "ReadVariableOp" else shapes
             continue
-        elif node.op == "Identity" and node.name not in results:
+        if node.op == "Identity" and node.name not in given | results:
             carriers[node.name] = inputs[0]
             continue
-        elif node.name in results:
-            drawn.append(GraphNode(node.name, node.op, inputs, f"result {_shape_of(node)}"))
-        else:
-            detail = "weights " + ", ".join(shapes) if shapes else ""
-            drawn.append(GraphNode(node.name, node.op, inputs, detail, bool(shapes)))
+        detail, has_weights = f"weights {', '.join(shapes)}" if shapes else "", bool(shapes)
+        if node.name in given | results:
+            role = "input" if node.name in given else "result"
+            detail, has_weights = f"{role} {_shape_of(node)}", False
+        drawn.append(GraphNode(node.name, node.op, inputs, detail, has_weights))
         carriers[node.name] = node.name
     return drawn
 
@@ -159,5 +158,58 @@ def _shape_of(node: Any) -> str:
     shapes = node.attr["_output_shapes"].list.shape
     if not shapes or shapes[0].unknown_rank:
         return "?"
-    sizes = ["?" if dim.size < 0 else str(dim.size) for dim in shapes[0].dim]
-    return " x ".join(sizes) or "scalar"
+    return _times("?" if dim.size < 0 else dim.size for dim in shapes[0].dim) or "scalar"
+
+
+def graph_nodes_of_onnx(path: str | Path) -> list[GraphNode]:
+    """List what an ONNX file computes, from its inputs to its outputs, for `draw_graph`.
+
+    The initializers, which are the constants of the file, become the `detail` of the node that
+    takes them: the shape of a weight, the values of an integer constant, such as the target of a
+    ``Reshape``. A box of a ``Loop`` or ``If`` stands for the graph inside it.
+
+    Raises:
+        OSError: there is no such file.
+        google.protobuf.message.DecodeError: it is no ONNX file.
+    """
+    import onnx
+
+    graph = onnx.load(path).graph
+    constants = {each.name: onnx.numpy_helper.to_array(each) for each in graph.initializer}
+    given = [each for each in graph.input if each.name not in constants]
+    nodes = [GraphNode(each.name, "input", (), _described(each)) for each in given]
+    producers = {node.name: node.name for node in nodes}  # name of a result -> its node
+    for node in graph.node:
+        name = f"{node.op_type} of {node.output[0]}"
+        taken = [constants[source] for source in node.input if source in constants]
+        words = [_in_words(array, node.op_type) for array in taken]
+        words += [f"axes {_spaced(each.ints)}" for each in node.attribute if each.name == "perm"]
+        inputs = tuple(producers[source] for source in node.input if source in producers)
+        has_weights = any(array.dtype.kind == "f" for array in taken)
+        nodes.append(GraphNode(name, node.op_type, inputs, ", ".join(words), has_weights))
+        producers |= dict.fromkeys(node.output, name)
+    for each in graph.output:
+        source = (producers[each.name],) if each.name in producers else ()
+        nodes.append(GraphNode(f"output {each.name}", "output", source, _described(each)))
+    return nodes
+
+
+def _described(value: onnx.ValueInfoProto) -> str:
+    """Write the name and the shape of an input or output of an ONNX file."""
+    axes = value.type.tensor_type.shape.dim
+    return f"{value.name}: {_times(axis.dim_param or axis.dim_value for axis in axes)}"
+
+
+def _in_words(array: np.ndarray, operator: str) -> str:
+    """Write the values of a short integer constant, else the shape."""
+    if array.dtype.kind in "iu" and array.size <= 8:
+        return f"{'to ' if operator == 'Reshape' else ''}[{_spaced(array.ravel())}]"
+    return _times(array.shape) or str(array)
+
+
+def _times(sizes: Iterable[object]) -> str:
+    return " x ".join(map(str, sizes))
+
+
+def _spaced(numbers: Iterable[int]) -> str:
+    return " ".join(map(str, numbers))

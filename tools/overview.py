@@ -1,7 +1,6 @@
 """The picture of the README: one model, three strategies, and where each one runs.
 
-Draw it again after a change here, with ``python -m helpers.lessons.figures.overview FILE``, where
-FILE is ``notebooks/overview.png``.
+Draw it again after a change here, with ``python tools/overview.py notebooks/overview.png``.
 """
 
 from __future__ import annotations
