@@ -12,8 +12,8 @@ READY := .venv/ready
 SCALE := .venv-scale
 SCALE_READY := $(SCALE)/ready
 
-# ONNX Runtime reports to a host of its maker unless this is set before its import. A kernel, a test
-# or a tool that imports it without the helpers inherits it from here.
+# ONNX Runtime asks for a host of its maker unless this is set before its import. A kernel, a test or
+# a tool that imports it without the helpers inherits it from here.
 export ORT_DISABLE_TELEMETRY := 1
 
 # The version of a Python, or nothing. Running it is the only proof: the shims of a version
