@@ -12,6 +12,10 @@ READY := .venv/ready
 SCALE := .venv-scale
 SCALE_READY := $(SCALE)/ready
 
+# ONNX Runtime asks for a host of its maker unless this is set before its import. A kernel, a test or
+# a tool that imports it without the helpers inherits it from here.
+export ORT_DISABLE_TELEMETRY := 1
+
 # The version of a Python, or nothing. Running it is the only proof: the shims of a version
 # manager exist for versions that are not installed.
 version = $(shell "$(1)" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)

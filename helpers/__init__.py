@@ -5,6 +5,13 @@
 ONNX file never loads TensorFlow.
 """
 
+import os
+
+# ONNX Runtime 1.32 for Linux asks for a host of its maker about nine seconds after its import, and
+# leaves an identifier below the home folder. It reads this variable once, while it is imported, and
+# every module of helpers imports this file before it. Processes started from here inherit it.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
 ROOMS = {
     "imports": "importing a heavy framework",
     "tables": "numbers in words",

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
     from helpers.lessons.digits import Digits
 
+# Before a test module imports ONNX Runtime, which would ask for a host: see helpers/__init__.py.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
 ROOT = Path(__file__).resolve().parents[1]
 ROWS = 32
 

@@ -120,6 +120,13 @@ def test_an_axis_of_times_has_marks_to_read_from(highest: float, marks: list[flo
     assert axes.yaxis.get_major_formatter()(1000) == "1,000"
 
 
+@pytest.mark.filterwarnings("error")
+def test_a_scorecard_of_zeros_has_axes_with_a_length() -> None:
+    table = pd.DataFrame({"parity": ["passed"], "cold_start_ms": [0.0]}, index=["a.onnx"])
+    (axes,) = plot_scorecard(SimpleNamespace(table=table)).axes
+    assert axes.get_xlim() == (0.0, 1.6)
+
+
 @pytest.fixture
 def shown(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, dict[str, Any]]]:
     """What was handed to the notebook, one entry for each display."""

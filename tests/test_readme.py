@@ -26,6 +26,7 @@ from test_binder import copy_repository
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+SECURITY = (ROOT / "SECURITY.md").read_text(encoding="utf-8")
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 REPOSITORY = update_links.read_repository((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 FIRST_NOTEBOOK = "notebooks/01_save_and_load.ipynb"
@@ -138,9 +139,14 @@ def check_commands(readme: str, folder: Path) -> list[str]:
     languages = set(re.findall(r"^```(.+)$", readme, flags=re.MULTILINE))
     if languages != {"bash", "python"}:
         findings.append(f"code blocks that no test reads: {languages}")
+    return findings + check_targets(readme)
+
+
+def check_targets(text: str) -> list[str]:
+    """Every target of make that is named is there."""
     (targets,) = re.findall(r"^\.PHONY: (help .*)", MAKEFILE, flags=re.MULTILINE)
-    named = set(re.findall(r"`make (\w+)`", readme))
-    return findings + [f"no target {name}" for name in sorted(named - set(targets.split()))]
+    named = set(re.findall(r"`make (\w+)`", text))
+    return [f"no target {name}" for name in sorted(named - set(targets.split()))]
 
 
 def check_links(readme: str) -> list[str]:
@@ -252,6 +258,12 @@ def test_the_links_lead_somewhere() -> None:
 )
 def test_a_dead_link_is_found(old: str, new: str) -> None:
     assert len(check_links(changed(old, new))) == len(re.findall(re.escape(old), README))
+
+
+def test_the_page_on_security_is_one_page_and_names_what_is_there() -> None:
+    assert check_links(SECURITY) + check_targets(SECURITY) == []
+    assert len(SECURITY.split()) < 750
+    assert check_targets(SECURITY.replace("`make report`", "`make secret`")) == ["no target secret"]
 
 
 def test_the_table_of_strategies_is_true(existing: set[str]) -> None:

@@ -1,12 +1,16 @@
-"""One style for every figure, and `show`, which displays a figure with its alternative text."""
+"""One style for every figure, what rows are drawn with, and `show`, which displays a figure."""
 
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
+from contextlib import ContextDecorator
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 from IPython.display import display
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 BLUE = "#0072B2"
@@ -46,22 +50,52 @@ STYLE = {
 }
 
 
-def new_figure(width: float = 7.0, height: float = 3.2) -> Figure:
-    """Make an empty figure in the style of the series, `width` x `height` inches."""
-    with matplotlib.rc_context(STYLE):
-        return Figure(figsize=(width, height), layout="constrained")
-
-
-def styled() -> matplotlib.RcParams:
-    """Return a context in which axes and texts get the style of the series."""
+def styled() -> ContextDecorator:
+    """Return a context, and decorator, in which axes and texts get the style of the series."""
     return matplotlib.rc_context(STYLE)
 
 
+@styled()
+def new_figure(width: float = 7.0, height: float = 3.2) -> Figure:
+    """Make an empty figure in the style of the series, `width` x `height` inches."""
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def draw_bars(axes: Axes, names: Sequence[str], values: Sequence[float], **look: Any) -> None:
+    """Draw a bar for each name, the first one at the top; `look` goes to `Axes.barh`."""
+    axes.barh(names, values, height=0.6, **look)
+    axes.yaxis.set_inverted(True)
+
+
+def write_behind(
+    axes: Axes, ends: Sequence[float], texts: Sequence[str], room: float, **look: Any
+) -> None:
+    """Write a text where each bar ends, and make the axis `room` times as long as the longest."""
+    for row, (end, text) in enumerate(zip(ends, texts, strict=True)):
+        axes.text(end, row, text, va="center", **look)
+    axes.set_xlim(0, room * (max(ends) or 1.0))
+
+
+def draw_point(axes: Axes, x: float, row: int, text: str, **look: Any) -> None:
+    """Draw a point with its text beside it; `look` goes to `Axes.plot`."""
+    axes.plot(x, row, **{"marker": "o", "color": BLUE, "markersize": 9, **look})
+    axes.annotate(text, (x, row), (9, 0), textcoords="offset points", va="center")
+
+
+def frame_points(axes: Axes, names: Sequence[str], limit: float, limit_name: str) -> None:
+    """Name the rows, the first one at the top, on a logarithmic axis with a line at the limit."""
+    axes.axvline(limit, color=GREY, linestyle="--", linewidth=1)
+    above = axes.get_xaxis_transform()
+    axes.text(limit, 1.0, limit_name, color=GREY, transform=above, va="bottom", ha="center")
+    axes.set_yticks(range(len(names)), names)
+    axes.set(xscale="log", ylim=(len(names) - 0.5, -0.5))
+
+
+@styled()
 def to_png(figure: Figure) -> bytes:
     """Render a figure as PNG bytes; the same figure, drawn anew, gives the same bytes."""
     buffer = io.BytesIO()
-    with matplotlib.rc_context(STYLE):
-        figure.savefig(buffer, format="png", metadata={"Software": None})
+    figure.savefig(buffer, format="png", metadata={"Software": None})
     return buffer.getvalue()
 
 

@@ -2,34 +2,41 @@
 
 from __future__ import annotations
 
+import numpy as np
 from matplotlib.figure import Figure
 
-from helpers.plots.comparison import bars_with_numbers
-from helpers.plots.style import GREEN, PALETTE, new_figure, styled
+from helpers.plots import style
+from helpers.plots.style import BLUE, GREEN, new_figure, styled
 from helpers.scorecard.card import Scorecard
+from helpers.tables import readable
+
+PANELS = {
+    "size_kib": "size\n(KiB)",
+    "cold_start_ms": "cold start\n(ms)",
+    "peak_rss_mib": "peak memory\n(MiB)",
+    "p50_us_1": "one row\n(µs, median)",
+    "rows_per_s": "rows/s\n(more is better)",
+}
+"""Column of the table -> title of its panel, in two short lines."""
 
 
+@styled()
 def plot_scorecard(card: Scorecard) -> Figure:
     """Draw the costs in the scorecard side by side: shorter is better, except for rows/s."""
-    panels = {
-        "size_kib": "size (KiB)",
-        "cold_start_ms": "cold start (ms)",
-        "peak_rss_mib": "peak memory (MiB)",
-        "p50_us_1": "one row (µs, median)",
-        "rows_per_s": "rows/s (more is better)",
-    }
-    panels = {column: title for column, title in panels.items() if column in card.table}
-    with styled():
-        figure = new_figure(9.0, 1.0 + 0.42 * len(card.table))
-        grid = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
-        labels = [
-            f"{name} ({row.parity})" if row.parity != "passed" else str(name)
-            for name, row in card.table.iterrows()
-        ]
-        for axes, (column, title) in zip(grid, panels.items(), strict=True):
-            values = card.table[column].astype(float)
-            color = GREEN if column == "rows_per_s" else PALETTE[0]
-            bars_with_numbers(axes, labels, values.to_numpy(), color)
-            axes.set_title(title.replace(" (", "\n("), fontsize=9, loc="left")  # two short lines
-        grid[0].invert_yaxis()
-        return figure
+    columns = [column for column in PANELS if column in card.table]
+    labels = [
+        str(name) if parity == "passed" else f"{name} ({parity})"
+        for name, parity in card.table["parity"].items()
+    ]
+    figure = new_figure(9.0, 1.0 + 0.42 * len(labels))
+    panels = figure.subplots(1, len(columns), sharey=True, squeeze=False)[0]
+    for axes, column in zip(panels, columns, strict=True):
+        values = card.table[column].astype(float)
+        numbers = [" not measured" if np.isnan(each) else f" {readable(each)}" for each in values]
+        lengths = values.fillna(0)
+        style.draw_bars(axes, labels, lengths, color=GREEN if column == "rows_per_s" else BLUE)
+        style.write_behind(axes, lengths, numbers, room=1.6, fontsize=8)
+        axes.set_title(PANELS[column], fontsize=9)
+        axes.set_xticks([])
+        axes.spines["bottom"].set_visible(False)
+    return figure
