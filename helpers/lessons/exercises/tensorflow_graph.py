@@ -205,7 +205,7 @@ def _opened(path: Path, images: np.ndarray) -> Runtime:
         NotYet: the SavedModel cannot be used, or its input has another dtype or shape.
     """
     try:
-        endpoint = load_saved_model(path)
+        endpoint = load_saved_model(path, trust=True)  # the learner wrote it
     except ArtifactError as error:
         raise NotYet(f"the SavedModel cannot be used: {error.finding}.") from error
     count = len(endpoint.inputs)
