@@ -30,7 +30,8 @@ from helpers.parity import (
     compare_outputs,
     float64_reference,
 )
-from helpers.parity.compare import ATOL, RTOL, error_ratio
+from helpers.parity.compare import ATOL, RTOL
+from helpers.parity.golden_rule import error_ratio
 from routes import SUFFIXES, write_artifact
 
 Families = dict[str, keras.Model]

@@ -16,6 +16,7 @@ from helpers.parity.golden import GoldenError, float64_reference
 from helpers.parity.layer_report import LayerComparison, LayerReport
 from helpers.parity.layers import compare_layers
 from helpers.parity.probe import ProbeError, ProbeReport, check_probe
+from helpers.parity.probe_artifact import check_artifact_probe
 from helpers.parity.report import OutputComparison, ParityReport
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "ParityReport",
     "ProbeError",
     "ProbeReport",
+    "check_artifact_probe",
     "check_parity",
     "check_probe",
     "compare_layers",

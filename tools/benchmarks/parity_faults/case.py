@@ -10,7 +10,7 @@ import keras
 import numpy as np
 
 from helpers.formats import KerasRuntime, Runtime
-from helpers.parity.golden import _rebuild_in_float64
+from helpers.parity.rebuild import rebuild_in_float64
 
 Fault = Callable[["Case"], "Runtime | str"]
 """Takes a case and returns a runtime with the fault, or why this model cannot have it."""
@@ -36,7 +36,7 @@ class Case:
 
     def __post_init__(self) -> None:
         self.copy = keras.models.clone_model(self.model)
-        self.exact = _rebuild_in_float64(self.model)
+        self.exact = rebuild_in_float64(self.model)
         self.source = KerasRuntime(self.model)
 
 
