@@ -23,6 +23,7 @@ from helpers.parity import (
     ProbeError,
     check_artifact_probe,
     check_parity,
+    compare_layers,
     compare_outputs,
     float64_reference,
 )
@@ -192,6 +193,13 @@ def test_errors_within_the_doubt_are_not_judged() -> None:
     assert not compare_outputs(given + 1e-5, source, doubted).passed
 
 
+def test_layers_behind_a_resize_are_the_same(tmp_path: Path) -> None:
+    model, inputs = build("segmenter, resized", seed=1)
+    path = write_artifact(model, "onnx", tmp_path / "model")
+    report = compare_layers(model, path, inputs[:8])
+    assert report.passed, report
+
+
 # --- what the spread allows ----------------------------------------------------------------------
 
 
@@ -229,6 +237,16 @@ def test_a_value_within_its_spread_is_within_the_tolerance() -> None:
     assert compare_outputs(given, expected, spread=spread).passed
 
 
+def test_a_spread_that_explains_everything_is_told() -> None:
+    expected = np.linspace(1, 2, 40).reshape(10, 4)
+    narrow, wide = ({"output": np.full((4, 10, 4), part)} for part in (1e-3, 1e-1))
+    assert compare_outputs(expected + 1e-3, expected, spread=narrow).notes == ()
+    assert compare_outputs(expected + 1e-3, expected, spread=wide).notes == (
+        "parity proves little for 'output': other last bits of the source's numbers move its own "
+        "answers by more than 1% of their size.",
+    )
+
+
 def test_half_precision_has_the_tolerance_of_its_steps() -> None:
     expected = np.linspace(1, 8, 50).astype(np.float16)
     assert compare_outputs(np.nextafter(expected, np.float16(100)), expected).passed
@@ -256,6 +274,23 @@ def test_a_reference_that_is_no_keras_model_is_measured_by_its_inputs() -> None:
     assert report.passed
     assert "the last bits of its numbers" in report.notes[0]
     assert not check_parity(Shifted(3e-3), Shifted(), close_to_one).passed
+
+
+class WithoutConfig(layers.Layer):
+    def __init__(self, units: int) -> None:
+        super().__init__()
+        self.dense = layers.Dense(units)
+
+    def call(self, x: Any) -> Any:
+        return self.dense(x)
+
+
+def test_a_model_that_cannot_be_rebuilt_is_measured_by_its_inputs() -> None:
+    x = keras.Input((4,), name="x")
+    source = KerasRuntime(keras.Model(x, WithoutConfig(3)(x)))
+    (spread,) = measure_spread(source, {"x": ROWS_OF_4}, 40).values()
+    assert spread.shape == (DRAWS, 40, 3)
+    assert 1e-9 < np.abs(spread).max() < 1e-5
 
 
 def test_whole_numbers_may_be_categories() -> None:

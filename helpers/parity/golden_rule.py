@@ -173,6 +173,7 @@ def _floor(golden: np.ndarray, *, by_position: bool) -> np.ndarray:
     doubt = getattr(golden, "doubt", None)
     if doubt is None:
         return np.asarray(floor)
+    by_position = by_position and doubt.shape == golden.shape[1:]  # else it was cut or reshaped
     return floor + np.asarray(doubt if by_position else _rms(doubt))
 
 

@@ -35,21 +35,24 @@ class GraphRuntime(KerasRuntime):
         self._noisy: Any = None
         self._calls = 0
 
-    def _run(self, feeds: dict[str, np.ndarray]) -> list[np.ndarray]:
-        return [np.array(array) for array in super()._run(feeds)]  # TensorFlow's are read-only
-
     def _call(self, batch: Any, training: bool) -> Any:
         import tensorflow as tf
 
         batch = tf.nest.map_structure(tf.convert_to_tensor, batch)
         if self._exact is None:
             specs = tf.nest.map_structure(lambda x: tf.TensorSpec(x.shape, x.dtype), batch)
-            function = tf.function(lambda x: self.keras_model(x, training=training))
-            self._exact = function.get_concrete_function(specs)
+
+            @tf.function
+            def run(given: Any) -> Any:
+                return self.keras_model(given, training=training)
+
+            self._exact = run.get_concrete_function(specs)
         if self._noisy is None:
-            return self._exact(batch)
-        self._calls += 1
-        return self._noisy(batch, tf.constant(self._calls))
+            outputs = self._exact(batch)
+        else:
+            self._calls += 1
+            outputs = self._noisy(batch, tf.constant(self._calls))
+        return tf.nest.map_structure(np.array, outputs)  # TensorFlow's arrays are read-only
 
     @property
     def operations(self) -> list[tf.Operation]:
