@@ -19,7 +19,7 @@ from conftest import ArtifactOf
 from helpers.formats.identify import ArtifactError
 from helpers.formats.tensors import InputError
 from helpers.parity import GoldenError, LayerComparison, LayerReport, compare_layers
-from helpers.parity.compare import error_ratio
+from helpers.parity.golden_rule import error_ratio
 from helpers.parity.layer_graphs import Step, keras_steps, only_consumer, tensors_by_step
 from helpers.parity.layer_report import shortened
 from helpers.parity.layers import _judge, _match

@@ -30,7 +30,9 @@ from helpers.parity import (
     compare_outputs,
     float64_reference,
 )
-from helpers.parity.compare import ATOL, RTOL, error_ratio
+from helpers.parity.compare import ATOL, RTOL
+from helpers.parity.golden_rule import error_ratio
+from helpers.parity.spread import measure_spread
 from routes import SUFFIXES, write_artifact
 
 Families = dict[str, keras.Model]
@@ -303,6 +305,9 @@ def test_only_the_golden_rule_finds_one_zeroed_weight_of_two_million(
     assert broken_rules(report) == {"golden"}
     assert report.rmse_ratio is not None
     assert report.rmse_ratio > 10
+    runtime = KerasRuntime(mobilenet)
+    spread = measure_spread(runtime, {runtime.inputs[0].name: mobilenet_images}, 8)
+    assert broken_rules(compare_outputs(given, source, golden, spread=spread)) == {"golden"}
 
 
 @contextmanager

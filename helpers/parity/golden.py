@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import tempfile
-import types
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from helpers.formats.keras import KerasRuntime, innermost_reason
 from helpers.formats.tensors import Arrays, name_arrays
-from helpers.parity.compare import is_float
+from helpers.parity.compare import as_mapping, is_float
+from helpers.parity.golden_rule import GoldenArray
+from helpers.parity.graph import GraphRuntime, narrow_operations, noise_of_narrow
+from helpers.parity.rebuild import rebuild_in_float64
 
 if TYPE_CHECKING:
     import keras
+    import tensorflow as tf
 
-LOW_PRECISIONS = ("float32", "float16", "bfloat16", "mixed_float16", "mixed_bfloat16")
+DOUBT_DRAWS = 3
 
 
 class GoldenError(ValueError):
@@ -29,6 +30,11 @@ def float64_reference(model: keras.Model, inputs: Arrays) -> np.ndarray | dict[s
 
     The copy is built from the model's own configuration with every dtype policy set to float64,
     and gets the same weights. The model itself is not touched.
+
+    Where a layer computes in float32 although it was asked for float64, as all that resize
+    bilinearly do in TensorFlow, the answers are no better than that. They say so: each array is a
+    `GoldenArray` with the names of the layers, and with how far their rounding moves the answers.
+    A layer that cannot compute in float64 at all (`MaxPooling3D`) is asked for float32.
 
     Args:
         model: a model whose configuration rebuilds it; custom layers need `get_config`.
@@ -45,7 +51,7 @@ def float64_reference(model: keras.Model, inputs: Arrays) -> np.ndarray | dict[s
     feeds = name_arrays(inputs, KerasRuntime(model).inputs)
     wide = [_widened(array) for array in feeds.values()]
     try:
-        outputs = KerasRuntime(_rebuild_in_float64(model))(wide)
+        runtime, outputs = run_in_float64(rebuild_in_float64(model), wide)
     except Exception as error:  # every layer's own code runs here, so any type can come
         if "safe_mode" in str(error):
             raise GoldenError(
@@ -65,6 +71,8 @@ def float64_reference(model: keras.Model, inputs: Arrays) -> np.ndarray | dict[s
             f"{sorted({str(array.dtype) for array in arrays})}: a layer casts to a fixed dtype. "
             "Compare without a golden run, or make the layer follow its dtype policy."
         )
+    if narrow := narrow_operations(runtime.operations):
+        return _with_doubt(runtime, wide, outputs, narrow)
     return outputs
 
 
@@ -72,81 +80,92 @@ def _widened(array: np.ndarray) -> np.ndarray:
     return array.astype(np.float64) if is_float(array) else array
 
 
-def _rebuild_in_float64(model: keras.Model) -> keras.Model:
-    import keras
+def run_in_float64(
+    copy: keras.Model, inputs: Sequence[np.ndarray]
+) -> tuple[GraphRuntime, np.ndarray | dict[str, np.ndarray]]:
+    """Run a copy in float64; layers that cannot are set to float32, as far as they must be.
 
-    live_layers = list(model._flatten_layers())
-    known: dict[str, Any] = {type(layer).__name__: type(layer) for layer in live_layers}
-    known |= {f"function {number}": each for number, each in enumerate(_lambdas_of(live_layers))}
-    config = _with_float64(_without_code(keras.saving.serialize_keras_object(model), known))
-    # Layers that a subclass creates in its own __init__ follow the global policy, not the config.
-    previous = keras.config.dtype_policy()
-    keras.config.set_dtype_policy("float64")
-    try:
-        # In safe mode, on every path: text that came with a model file must never become code.
-        copy = keras.saving.deserialize_keras_object(config, known, safe_mode=True)
-    finally:
-        keras.config.set_dtype_policy(previous)
-    # By file and not by set_weights: a Normalization layer computes its factors when it loads.
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "copy.weights.h5"
-        model.save_weights(path)
-        copy.load_weights(path)
-    return copy
+    Returns:
+        the runtime, and its outputs.
 
-
-def _lambdas_of(live_layers: list[keras.layers.Layer]) -> list[Callable[..., Any]]:
-    """List the Python lambdas that `Lambda` layers hold, as live functions."""
-    import keras
-
-    lambdas = [layer for layer in live_layers if isinstance(layer, keras.layers.Lambda)]
-    values = [value for layer in lambdas for value in vars(layer).values()]
-    return [
-        value
-        for value in values
-        if isinstance(value, types.FunctionType) and value.__name__ == "<lambda>"
-    ]
-
-
-def _without_code(config: Any, known: Mapping[str, Any]) -> Any:
-    """Put the names of live functions in the place of their code, so that no code is loaded.
-
-    Code that belongs to no live function stays as it is, and safe mode refuses it: a file can hide
-    such text where Keras does not look when it opens the file.
+    Raises:
+        Exception: whatever a layer's own code raises.
     """
-    import keras
-
-    def code_of(function: Callable[..., Any]) -> Any:
-        return keras.saving.serialize_keras_object(
-            keras.layers.Lambda(function).get_config()["function"]
-        )
-
-    codes = {
-        name: code_of(each) for name, each in known.items() if isinstance(each, types.FunctionType)
-    }
-
-    def replaced(part: Any) -> Any:
-        if isinstance(part, Mapping):
-            if part.get("class_name") == "__lambda__":
-                return next((name for name, code in codes.items() if code == part), part)
-            return {key: replaced(value) for key, value in part.items()}
-        if isinstance(part, list | tuple):
-            return type(part)(replaced(value) for value in part)
-        return part
-
-    return replaced(config)
+    lowered = False
+    while True:
+        runtime = GraphRuntime(copy)
+        try:
+            outputs = runtime(inputs)
+            break
+        except Exception:
+            layer = _failing_layer(copy, inputs)
+            if layer is None or layer.compute_dtype != "float64":
+                raise
+            layer.dtype_policy = "float32"
+            lowered = True
+    if lowered:  # the last layer may be one of them
+        arrays = {name: _widened(array) for name, array in as_mapping(outputs).items()}
+        outputs = arrays if isinstance(outputs, Mapping) else next(iter(arrays.values()))
+    return runtime, outputs
 
 
-def _with_float64(config: Any) -> Any:
-    """Copy a serialized configuration, not compiled, with every floating dtype as float64."""
-    if isinstance(config, Mapping):
-        if config.get("class_name") == "DTypePolicy" and config["config"]["name"] in LOW_PRECISIONS:
-            return {**config, "config": {**config["config"], "name": "float64"}}
-        return {
-            key: "float64" if key == "dtype" and value in LOW_PRECISIONS else _with_float64(value)
-            for key, value in config.items()
-            if key != "compile_config"  # a nested model has its own
-        }
-    if isinstance(config, list | tuple):
-        return type(config)(_with_float64(value) for value in config)
-    return config
+def _failing_layer(copy: keras.Model, inputs: Sequence[np.ndarray]) -> keras.layers.Layer | None:
+    """Run the copy once more and return the innermost layer whose code raises."""
+    failed: list[keras.layers.Layer] = []
+
+    def watched(layer: keras.layers.Layer, call: Callable[..., Any]) -> Callable[..., Any]:
+        def wrapper(*arguments: Any, **options: Any) -> Any:
+            try:
+                return call(*arguments, **options)
+            except Exception:
+                failed.append(layer)
+                raise
+
+        return wrapper
+
+    layers = list(copy._flatten_layers(include_self=False))
+    for layer in layers:
+        object.__setattr__(layer, "call", watched(layer, layer.call))  # Keras tracks no function
+    try:
+        GraphRuntime(copy)(inputs)
+    except Exception:
+        return failed[0] if failed else None
+    finally:
+        for layer in layers:
+            object.__delattr__(layer, "call")
+    return None
+
+
+def _with_doubt(
+    runtime: GraphRuntime,
+    inputs: Sequence[np.ndarray],
+    outputs: np.ndarray | dict[str, np.ndarray],
+    narrow: Sequence[tf.Operation],
+) -> np.ndarray | dict[str, np.ndarray]:
+    """Measure how far the rounding of the narrow operations moves the answers, and note it."""
+    model = runtime.keras_model
+    found = [_layer_of(each.name, model) for each in narrow]
+    # The input of a layer that was set to float32 is cast on its way in, outside of the layer.
+    lowered = [x.name for x in model._flatten_layers() if x.compute_dtype == "float32"]
+    names = tuple(dict.fromkeys(filter(None, [*lowered, *found]))) or (narrow[0].name,)
+    runtime.add_noise({each.name: noise_of_narrow for each in narrow})
+    draws = [as_mapping(runtime(inputs)) for _ in range(DOUBT_DRAWS)]
+    doubted = {}
+    for name, array in as_mapping(outputs).items():
+        doubted[name] = array
+        if is_float(array):
+            moved = [np.square(draw[name].astype(np.float64) - array) for draw in draws]
+            doubted[name] = GoldenArray.of(array, names, np.sqrt(np.mean(moved, axis=(0, 1))))
+    return doubted if isinstance(outputs, Mapping) else next(iter(doubted.values()))
+
+
+def _layer_of(path: str, model: keras.Model) -> str:
+    """Name the innermost layer on an operation's path; nothing when there is none.
+
+    TensorFlow adds a number to each part, so the last number is taken off first.
+    """
+    known = {layer.name for layer in model._flatten_layers(include_self=False)}
+    for part in reversed(path.split("/")[:-1]):
+        if found := next((x for x in (part.rpartition("_")[0], part) if x in known), ""):
+            return found
+    return ""

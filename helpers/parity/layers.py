@@ -27,8 +27,9 @@ import numpy as np
 from helpers.formats import KerasRuntime, load_onnx
 from helpers.formats.identify import ArtifactError
 from helpers.formats.tensors import Arrays, InputError, name_arrays, rename_arrays
-from helpers.parity.compare import as_mapping, error_ratio, is_float
+from helpers.parity.compare import as_mapping, is_float
 from helpers.parity.golden import float64_reference
+from helpers.parity.golden_rule import error_ratio
 from helpers.parity.layer_graphs import Step, keras_steps, tensors_by_step
 from helpers.parity.layer_report import LayerComparison, LayerReport, shortened
 

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import cache
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
 from helpers.formats import KerasRuntime
-from helpers.formats.tensors import Arrays
-from helpers.parity.compare import Outputs, compare_outputs, is_float
+from helpers.formats.tensors import Arrays, name_arrays
+from helpers.parity.compare import Outputs, compare_outputs, is_float, may_be_rounding
 from helpers.parity.golden import float64_reference
+from helpers.parity.spread import measure_spread
 from helpers.tables import counted
 
 if TYPE_CHECKING:
     import keras
+
+Tensor = TypeVar("Tensor")
 
 DAMAGED_TENSORS = 8
 
@@ -39,16 +43,18 @@ class ProbeReport:
     Attributes:
         rows: number of inputs.
         damaged_tensors: the weight tensors in which one weight was set to zero, each time noticed.
+        whole: True when all of a tensor was set to zero, not one weight of it.
     """
 
     rows: int
     damaged_tensors: tuple[str, ...]
+    whole: bool = False
 
     def __repr__(self) -> str:
-        return (
-            f"Probe of {self.rows} rows: noticed one zeroed weight in each of "
-            f"{len(self.damaged_tensors)} tensors"
-        )
+        count = len(self.damaged_tensors)
+        if self.whole:
+            return f"Probe of {self.rows} rows: noticed each of {count} tensors set to zero"
+        return f"Probe of {self.rows} rows: noticed one zeroed weight in each of {count} tensors"
 
 
 def check_probe(model: keras.Model, inputs: Arrays, golden: Outputs | None = None) -> ProbeReport:
@@ -73,13 +79,7 @@ def check_probe(model: keras.Model, inputs: Arrays, golden: Outputs | None = Non
     sound = runtime(inputs)
     named = sound if isinstance(sound, dict) else {runtime.outputs[0].name: sound}
     rows = len(next(iter(named.values())))
-    for name, array in named.items():
-        if len(array) < 2 or _is_one_answer(array):
-            raise ProbeError(
-                f"the output '{name}' is the same in {counted(len(array), 'row')}, so it cannot "
-                "show a fault. Use at least two different inputs, and a trained or calibrated "
-                "model."
-            )
+    refuse_one_answer(named)
     if golden is None:
         golden = float64_reference(model, inputs)
     if not (report := compare_outputs(sound, sound)).passed:
@@ -88,13 +88,18 @@ def check_probe(model: keras.Model, inputs: Arrays, golden: Outputs | None = Non
     kernels = [weight for weight in model.weights if _must_matter(weight)]
     if not kernels:
         raise ProbeError(f"'{model.name}' has no weight tensor of two axes or more to damage.")
-    picks = np.linspace(0, len(kernels) - 1, min(DAMAGED_TENSORS, len(kernels))).round()
-    tensors = [kernels[int(pick)] for pick in picks]
+    tensors = spread_out(kernels)
+    feeds = name_arrays(inputs, runtime.inputs)
+    spread = cache(lambda: measure_spread(runtime, feeds, rows))  # when it is first needed
     unnoticed = []
     for tensor in tensors:
         with _largest_weight_zeroed(tensor):
-            if compare_outputs(runtime(inputs), sound, golden).passed:
-                unnoticed.append(tensor.path)
+            damaged = runtime(inputs)
+        report = compare_outputs(damaged, sound, golden)
+        if may_be_rounding(report):  # as `check_parity` would find
+            report = compare_outputs(damaged, sound, golden, spread=spread())
+        if report.passed:
+            unnoticed.append(tensor.path)
     if unnoticed:
         raise ProbeError(
             f"a damaged model passes on these {rows} rows: the largest weight of "
@@ -102,6 +107,27 @@ def check_probe(model: keras.Model, inputs: Arrays, golden: Outputs | None = Non
             "Use more, and more varied, inputs: real ones if you have them."
         )
     return ProbeReport(rows, tuple(tensor.path for tensor in tensors))
+
+
+def spread_out(tensors: Sequence[Tensor]) -> list[Tensor]:
+    """Pick up to eight of them, from the first to the last."""
+    picks = np.linspace(0, len(tensors) - 1, min(DAMAGED_TENSORS, len(tensors))).round()
+    return [tensors[int(pick)] for pick in picks]
+
+
+def refuse_one_answer(answers: Mapping[str, np.ndarray]) -> None:
+    """Refuse rows that all get the same answer.
+
+    Raises:
+        ProbeError: see `SAME_ANSWER`.
+    """
+    for name, array in answers.items():
+        if len(array) < 2 or _is_one_answer(array):
+            raise ProbeError(
+                f"the output '{name}' is the same in {counted(len(array), 'row')}, so it cannot "
+                "show a fault. Use at least two different inputs, and a trained or calibrated "
+                "model."
+            )
 
 
 def _is_one_answer(array: np.ndarray) -> bool:

@@ -46,11 +46,16 @@ class OutputComparison:
 class ParityReport:
     """All comparisons of one candidate.
 
+    Attributes:
+        comparisons: one for each output and batch size.
+        notes: what a reader should know of the verdict; they do not decide it.
+
     Raises:
         ValueError: nothing was compared, so there is nothing to pass.
     """
 
     comparisons: tuple[OutputComparison, ...]
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse to be a verdict about nothing."""
@@ -99,7 +104,7 @@ class ParityReport:
         verdict = "PASSED" if self.passed else "FAILED"
         ratio = "" if self.rmse_ratio is None else f", error ratio {self.rmse_ratio:.3g}"
         head = f"Parity {verdict}: max abs difference {self.max_abs:.2g}{ratio}"
-        return "\n".join([head, *(f"  {finding}" for finding in self.findings)])
+        return "\n".join([head, *(f"  {each}" for each in (*self.findings, *self.notes))])
 
 
 def _where(comparison: OutputComparison) -> str:

@@ -30,7 +30,7 @@ from helpers.formats import open_artifact
 from helpers.lessons import models
 from helpers.lessons.digits import Digits, load_digits
 from helpers.parity import ParityReport, check_parity, float64_reference
-from helpers.parity.compare import GOLDEN_FACTOR
+from helpers.parity.golden_rule import GOLDEN_FACTOR
 from routes import SUFFIXES, write_artifact
 
 ROWS = 32

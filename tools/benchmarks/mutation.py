@@ -69,8 +69,9 @@ TARGETS = {
     ),
     "parity": Target(
         ("helpers/parity/check.py", "helpers/parity/compare.py", "helpers/parity/report.py",
-         "helpers/parity/probe.py", "helpers/parity/golden.py"),
-        ("tests/test_parity.py",),
+         "helpers/parity/probe*.py", "helpers/parity/golden*.py", "helpers/parity/pairing.py",
+         "helpers/parity/spread.py"),
+        ("tests/test_parity.py", "tests/test_parity_families.py"),
         f"not ({SLOW} or faithful_artifact or augmentation) "
         "and not (planted_fault and not (nan or class or shifted))",
     ),

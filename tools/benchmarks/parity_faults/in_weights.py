@@ -10,10 +10,6 @@ import numpy as np
 from helpers.formats import KerasRuntime, Runtime
 from parity_faults.case import Case, Fault, listed
 
-SMALLEST_EFFECT = 1e-6
-"""A zeroed weight must change the exact (float64) output by this part of its size: about eight
-roundings of a float32. A smaller change is not a fault that anyone could see."""
-
 CLASSIFIERS = {"probabilities", "digit", "predictions"}
 Weights = dict[str, np.ndarray]
 
@@ -22,7 +18,7 @@ def weights(change: Callable[[Weights], str | None]) -> Fault:
     """Change a copy's weights, given by path. The change may refuse with a reason."""
 
     def plant(case: Case) -> Runtime | str:
-        values = {weight.path: weight.numpy().copy() for weight in case.model.weights}
+        values = {weight.path: np.array(weight.numpy()) for weight in case.model.weights}
         if reason := change(values):
             return reason
         for weight, value in zip(case.copy.weights, values.values(), strict=True):
@@ -47,7 +43,7 @@ def zero_one_weight(position: float) -> Fault:
             tensor.assign(damaged)
             effect = _effect(case)
             tensor.assign(before)
-            if effect > SMALLEST_EFFECT:
+            if effect > case.smallest_effect:
                 case.draws.append(draw)
                 return _with_zero(index, int(place))(case)
         return "none of 100 weights has an effect"
@@ -60,9 +56,7 @@ def _with_zero(index: int, place: int) -> Fault:
 
 
 def _effect(case: Case) -> float:
-    runtime = KerasRuntime(case.exact)
-    wide = [np.asarray(x, np.float64) for x in listed(case.inputs)]
-    pairs = zip(listed(runtime(wide)), listed(case.golden), strict=True)
+    pairs = zip(listed(case.exact_runtime(case.wide)), listed(case.golden), strict=True)
     return max(np.sqrt(np.mean((a - b) ** 2) / np.mean(b**2)) for a, b in pairs)
 
 
