@@ -114,7 +114,10 @@ class Weighed:
 
 @dataclass(frozen=True)
 class RunGolden:
-    """Run the float64 copy of an open Keras model on the arrays in a file, and try the probe."""
+    """Run the float64 copy of an open model on the arrays in a file, and try the probe.
+
+    Of a model that is no Keras model, only the probe is tried.
+    """
 
     arrays: str
     answers: str
@@ -128,15 +131,35 @@ class Golden:
         answers: whether the outputs were written.
         proves: whether a fault can show in the probe.
         note: what a reader must know.
+        float32_layers: those that did not compute in float64, by output; see `GoldenArray`.
+        names_by_layer: the layers that the outputs come from.
     """
 
     answers: bool
     proves: bool
     note: str | None
+    float32_layers: Mapping[str, list[str]]
+    names_by_layer: Mapping[str, str]
 
 
-Request = Open | Answer | WarmUp | Visit | Weigh | RunGolden
-Reply = Opened | Answered | Warm | Visited | Weighed | Golden
+@dataclass(frozen=True)
+class FindSpread:
+    """Measure how last bits move the answers to the arrays in a file, `size` rows in a call."""
+
+    arrays: str
+    answers: str
+    size: int
+
+
+@dataclass(frozen=True)
+class Spread:
+    """It was written."""
+
+
+DOUBT = "doubt of "
+"""Before the name of an output, in the file of a golden run: see `GoldenArray`."""
+
+Request = Open | Answer | WarmUp | Visit | Weigh | RunGolden | FindSpread
 
 REPLIES: Mapping[type[Any], type[Any]] = {
     Open: Opened,
@@ -145,6 +168,7 @@ REPLIES: Mapping[type[Any], type[Any]] = {
     Visit: Visited,
     Weigh: Weighed,
     RunGolden: Golden,
+    FindSpread: Spread,
 }
 REQUESTS = {request.__name__: request for request in REPLIES}
 

@@ -13,8 +13,10 @@ from helpers.costs.arrays import load_arrays, save_arrays
 from helpers.costs.candidate import Candidate
 from helpers.costs.cold_start_results import ColdStartRun
 from helpers.costs.messages import (
+    DOUBT,
     REPLIES,
     Answer,
+    FindSpread,
     Open,
     Opened,
     Request,
@@ -33,6 +35,7 @@ from helpers.formats.format import StoredFile
 from helpers.formats.runtime import Runtime
 from helpers.formats.tensors import TensorSpec
 from helpers.parity.compare import Outputs
+from helpers.parity.golden_rule import GoldenArray
 
 WORKER_MODULE = "helpers.costs.worker"
 TIMEOUT_S = 300.0
@@ -66,6 +69,7 @@ class OpenedArtifact(Runtime):
     ) -> None:
         self.request: Open = candidate.request(threads, alone=alone)
         self._folder, self._timeout_s = folder, timeout_s
+        self.names_by_layer: Mapping[str, str] = {}
         self._started = time.perf_counter()
         self._model = Worker(WORKER_MODULE, folder, self.request.threads)
         self._model.send(to_json(self.request))
@@ -117,14 +121,28 @@ class OpenedArtifact(Runtime):
         return list(load_arrays(answers).values())
 
     def golden(self, arrays: Mapping[str, np.ndarray]) -> tuple[Outputs | None, bool, str | None]:
-        """Run a Keras model in float64 and try the probe; see `run_golden`."""
+        """Run the model in float64 and try the probe; see `run_golden`."""
         answers = self._path("golden")
         found = self.ask(RunGolden(self.write("probe", arrays), answers))
+        self.names_by_layer = found.names_by_layer
         if not found.answers:
             return None, found.proves, found.note
-        golden = load_arrays(answers)
+        stored = load_arrays(answers)
+        golden = {
+            name: GoldenArray.of(
+                array, tuple(found.float32_layers[name]), stored.get(f"{DOUBT}{name}")
+            )
+            for name, array in stored.items()
+            if not name.startswith(DOUBT)
+        }
         single = next(iter(golden.values()))
         return golden if len(golden) > 1 else single, found.proves, found.note
+
+    def measure_spread(self, feeds: Mapping[str, np.ndarray], size: int) -> dict[str, np.ndarray]:
+        """See `helpers.parity.spread.measure_spread`."""
+        answers = self._path("spread")
+        self.ask(FindSpread(self.write("feeds", feeds), answers, size))
+        return load_arrays(answers)
 
     def warm_up(self, arrays: str, batch_sizes: Sequence[int], threads: int) -> Warm:
         """Get it ready to be timed with the rows in a file; nothing but visits may follow."""

@@ -20,12 +20,15 @@ from typing import TYPE_CHECKING, Any
 
 from helpers.costs.channel import Channel, die_with_parent, find_modules, import_alone
 from helpers.costs.messages import (
+    DOUBT,
     Answer,
     Answered,
+    FindSpread,
     Golden,
     Open,
     Opened,
     RunGolden,
+    Spread,
     Visit,
     Visited,
     Warm,
@@ -70,6 +73,7 @@ class Artifact:
     def __init__(self) -> None:
         self._calls: dict[int, Callable[[], Any]] = {}
         self._runtime: Runtime | None = None
+        self._path: str | None = None
         self.timed = False
 
     def reply(self, request: Any) -> Any:
@@ -84,10 +88,13 @@ class Artifact:
             return time_calls(self._calls[request.batch_size], request.seconds, request.max_calls)
         if isinstance(request, Weigh):
             return _weigh(request)
+        if isinstance(request, FindSpread):
+            return self._find_spread(request)
         return self._run_golden(request)
 
     def _open(self, request: Open) -> Opened:
         self._runtime, import_ms, load_ms = open_requested(request)
+        self._path = request.path
         specs = [
             [[spec.name, spec.shape, spec.dtype] for spec in tensors]
             for tensors in (self._runtime.inputs, self._runtime.outputs)
@@ -130,12 +137,28 @@ class Artifact:
     def _run_golden(self, request: RunGolden) -> Golden:
         """Run the float64 copy in this process: its memory is free again when this one ends."""
         from helpers.costs.arrays import load_arrays, save_arrays
+        from helpers.parity.compare import as_mapping
+        from helpers.parity.pairing import names_by_layer
 
-        golden, proves, note = run_golden(self._runtime.model, load_arrays(request.arrays))
-        if golden is not None:
-            named = golden if isinstance(golden, dict) else {self._runtime.outputs[0].name: golden}
-            save_arrays(Path(request.answers), named)
-        return Golden(golden is not None, proves, note)
+        found, proves, note = run_golden(self._runtime, self._path, load_arrays(request.arrays))
+        golden = {} if found is None else dict(as_mapping(found))
+        doubts = {
+            f"{DOUBT}{name}": each.doubt
+            for name, each in golden.items()
+            if getattr(each, "doubt", None) is not None
+        }
+        if golden:
+            save_arrays(Path(request.answers), golden | doubts)
+        layers = {name: list(getattr(each, "float32_layers", ())) for name, each in golden.items()}
+        return Golden(bool(golden), proves, note, layers, names_by_layer(self._runtime))
+
+    def _find_spread(self, request: FindSpread) -> Spread:
+        from helpers.costs.arrays import load_arrays, save_arrays
+        from helpers.parity.spread import measure_spread
+
+        feeds = load_arrays(request.arrays)
+        save_arrays(Path(request.answers), measure_spread(self._runtime, feeds, request.size))
+        return Spread()
 
 
 def limit_resources() -> None:
@@ -176,24 +199,43 @@ def open_requested(request: Open) -> tuple[Runtime, float, float]:
     return runtime, 1e3 * (imported - start), 1e3 * (loaded - imported)
 
 
-def run_golden(model: Any, inputs: Arrays) -> tuple[Outputs | None, bool, str | None]:
-    """Run a Keras model in float64, and try whether a fault can show in these inputs.
+def run_golden(
+    runtime: Runtime, path: str | None, inputs: Arrays
+) -> tuple[Outputs | None, bool, str | None]:
+    """Run a model in float64, where it is a Keras model, and try whether a fault can show.
+
+    Args:
+        runtime: the model.
+        path: of the artifact that it is; None for a model in memory.
+        inputs: the probe, as the model takes it.
 
     Returns:
         The golden run, where there is one; whether a comparison proves anything; and what a reader
         must know about both.
     """
-    from helpers.parity import GoldenError, ProbeError, check_probe, float64_reference
+    from helpers.formats import ArtifactError, KerasRuntime
+    from helpers.parity import (
+        GoldenError,
+        ProbeError,
+        check_artifact_probe,
+        check_probe,
+        float64_reference,
+    )
 
+    golden, note = None, "the reference is no Keras model: parity means tolerances only"
     try:
-        golden = float64_reference(model, inputs)
+        if isinstance(runtime, KerasRuntime):
+            golden, note = float64_reference(runtime.model, inputs), None
+            check_probe(runtime.model, inputs, golden)
+        else:
+            check_artifact_probe(path, inputs)
     except GoldenError as error:
         return None, True, f"no golden run, so parity means tolerances only: {error}"
-    try:
-        check_probe(model, inputs, golden)
     except ProbeError as error:
         return golden, False, f"parity proves little: {error}"
-    return golden, True, None
+    except ArtifactError as error:  # it was opened with trust, and is not opened so again
+        return golden, False, f"the probe was not tried: {error}"
+    return golden, True, note
 
 
 def _weigh(request: Weigh) -> Weighed:

@@ -18,6 +18,8 @@ def names_by_layer(source: Runtime) -> dict[str, str]:
 
     A model with a dict of outputs names them by its keys, a converter by their layers.
     """
+    if hasattr(source, "names_by_layer"):  # a model in another process, which knows its layers
+        return source.names_by_layer
     model = source.model if isinstance(source, KerasRuntime) else None
     outputs = getattr(model, "output", None)  # a Sequential model has none before its first call
     if not isinstance(outputs, Mapping):

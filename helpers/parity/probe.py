@@ -141,10 +141,11 @@ def _is_one_answer(array: np.ndarray) -> bool:
 def _must_matter(weight: keras.Variable) -> bool:
     """Leave out weights that a sound probe may miss.
 
-    An embedding row matters only when its token occurs, and the key bias of an attention layer
-    cancels out in its softmax.
+    An embedding row matters only when its token occurs, the key bias of an attention layer cancels
+    out in its softmax, and a matrix of zeros, as LoRA begins with, cannot be damaged so.
     """
-    return len(weight.shape) >= 2 and not any(part in weight.name for part in ("bias", "embedding"))
+    named = any(part in weight.name for part in ("bias", "embedding"))
+    return len(weight.shape) >= 2 and not named and bool(np.any(weight.numpy()))
 
 
 @contextmanager

@@ -92,7 +92,7 @@ def _damaged_onnx(path: Path) -> Iterator[tuple[str, Runtime]]:
 def _damaged_saved_model(path: Path) -> Iterator[tuple[str, Runtime]]:
     """Open the folder once, set one variable after the other to zero, and put it back."""
     with load_saved_model(path) as runtime:
-        variables = runtime._function.variables
+        variables = runtime._model[1].variables
         usable = [each for each in variables if _is_weight(each.numpy())]
         for variable in spread_out(usable):
             value = variable.numpy()

@@ -45,6 +45,8 @@ def measure_spread(source: Runtime, feeds: Mapping[str, np.ndarray], size: int) 
         for each output of rounded numbers, float64 differences of the shape (draws, rows, ...).
         The same arguments give the same differences.
     """
+    if hasattr(source, "measure_spread"):  # a model in another process, where it is measured
+        return source.measure_spread(feeds, size)
     if isinstance(source, KerasRuntime):
         try:
             return _spread_of_copy(source.model, feeds, size)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,6 +20,8 @@ from helpers.formats.sample_inputs import sample_inputs
 from helpers.formats.tensors import Arrays, InputError, name_arrays, take_rows
 from helpers.parity import ParityReport, check_parity
 from helpers.parity.compare import Outputs
+from helpers.parity.pairing import names_by_layer
+from helpers.parity.spread import measure_spread
 
 if TYPE_CHECKING:
     import keras
@@ -27,21 +30,48 @@ PROBE_ROWS = 64
 
 
 class Remembered(Runtime):
-    """A runtime that answers each request once: every artifact is asked the same."""
+    """A runtime that answers each request once: every artifact is asked the same.
 
-    def __init__(self, runtime: Runtime) -> None:
+    Args:
+        runtime: which one.
+        reopen: opens the artifact again, for a spread that is needed after its process has ended.
+    """
+
+    def __init__(
+        self, runtime: Runtime, reopen: Callable[[], AbstractContextManager[Runtime]] | None
+    ) -> None:
         super().__init__(runtime.name, runtime.inputs, runtime.outputs)
-        self._model = runtime
+        self._model, self._reopen = runtime, reopen
         self._answers: dict[str, list[np.ndarray]] = {}
+        self._spreads: dict[tuple[str, int], dict[str, np.ndarray]] = {}
+
+    @property
+    def names_by_layer(self) -> Mapping[str, str]:
+        """See `helpers.parity.pairing.names_by_layer`."""
+        return names_by_layer(self._model)
+
+    def measure_spread(self, feeds: Mapping[str, np.ndarray], size: int) -> dict[str, np.ndarray]:
+        """See `helpers.parity.spread.measure_spread`; seldom needed, and measured when it is."""
+        key = _fingerprint(feeds), size
+        if key not in self._spreads:
+            again = nullcontext(self._model) if self._reopen is None else self._reopen()
+            with again as runtime:
+                self._spreads[key] = measure_spread(runtime, feeds, size)
+        return self._spreads[key]
 
     def _run(self, feeds: dict[str, np.ndarray]) -> list[np.ndarray]:
-        key = hashlib.sha256()
-        for array in feeds.values():
-            key.update(repr((array.shape, array.dtype)).encode())
-            key.update(repr(array.tolist()).encode() if array.dtype == object else array.tobytes())
-        if key.hexdigest() not in self._answers:
-            self._answers[key.hexdigest()] = self._model.prepare(feeds)()
-        return self._answers[key.hexdigest()]
+        key = _fingerprint(feeds)
+        if key not in self._answers:
+            self._answers[key] = self._model.prepare(feeds)()
+        return self._answers[key]
+
+
+def _fingerprint(feeds: Mapping[str, np.ndarray]) -> str:
+    digest = hashlib.sha256()
+    for array in feeds.values():
+        digest.update(repr((array.shape, array.dtype)).encode())
+        digest.update(repr(array.tolist()).encode() if array.dtype == object else array.tobytes())
+    return digest.hexdigest()
 
 
 @dataclass(frozen=True)
@@ -96,29 +126,34 @@ def ask_reference(
     """
     if not isinstance(reference, Candidate | str | Path):
         runtime = KerasRuntime(reference)
-        return _ask(runtime, None, inputs, seed, partial(run_golden, reference))
-    with OpenedArtifact(as_candidate(reference), folder) as artifact:
-        artifact.wait()
-        is_keras = artifact.request.kind in ("keras", "h5")
-        return _ask(artifact, artifact.request.path, inputs, seed,
-                    artifact.golden if is_keras else None)  # fmt: skip
+        return _ask(
+            Remembered(runtime, None), None, inputs, seed, partial(run_golden, runtime, None)
+        )
+
+    @contextmanager
+    def opened(place: Path) -> Iterator[OpenedArtifact]:
+        with OpenedArtifact(as_candidate(reference), place) as artifact:
+            yield artifact.wait()
+
+    with opened(folder) as artifact:
+        answers = Remembered(artifact, partial(opened, folder / "again"))
+        return _ask(answers, artifact.request.path, inputs, seed, artifact.golden)
 
 
 def _ask(
-    runtime: Runtime,
+    answers: Remembered,
     path: str | None,
     inputs: Arrays | None,
     seed: int,
-    golden_of: Callable[[Arrays], tuple[Outputs | None, bool, str | None]] | None,
+    golden_of: Callable[[Arrays], tuple[Outputs | None, bool, str | None]],
 ) -> Reference:
     notes: list[str] = []
     if inputs is None:
-        made_up = sample_inputs(runtime.inputs, rows=PROBE_ROWS, seed=seed)
+        made_up = sample_inputs(answers.inputs, rows=PROBE_ROWS, seed=seed)
         inputs = made_up.arrays
         notes += ["the inputs are random; real ones test more", *made_up.notes]
-    feeds = name_arrays(inputs, runtime.inputs)
+    feeds = name_arrays(inputs, answers.inputs)
     probe = take_rows(feeds, slice(PROBE_ROWS))
-    answers = Remembered(runtime)
     try:
         check_parity(answers, answers, probe)  # asks at every batch size, and remembers
     except InputError:
@@ -127,10 +162,7 @@ def _ask(
         raise ValueError(
             f"the reference does not run on these inputs ({error}). Give inputs that it takes."
         ) from error
-    golden, proves = None, True
-    note: str | None = "the reference is no Keras model: parity means tolerances only"
-    if golden_of is not None:
-        golden, proves, note = golden_of(probe)
+    golden, proves, note = golden_of(probe)
     if note is not None:
         notes.append(note)
     return Reference(path, feeds, answers, golden, proves, tuple(notes))
