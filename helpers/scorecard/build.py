@@ -192,6 +192,7 @@ class _Findings:
         except ValueError as error:
             self._notes.append(f"{name} cannot be compared: {error}")
             return
+        self._notes += [f"{name}: {note}" for note in self._parity[name].notes]
         if findings := self._parity[name].findings:
             more = f" (and {len(findings) - 1} more of its findings)" if findings[1:] else ""
             self._notes.append(f"{name}, {findings[0]}{more}")

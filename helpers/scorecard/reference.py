@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import hashlib
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -126,13 +129,14 @@ def ask_reference(
     """
     if not isinstance(reference, Candidate | str | Path):
         runtime = KerasRuntime(reference)
-        return _ask(
-            Remembered(runtime, None), None, inputs, seed, partial(run_golden, runtime, None)
-        )
+        golden_of = partial(run_golden, runtime, None)
+        asked = _ask(Remembered(runtime, None), None, inputs, seed, golden_of)
+        give_back_memory()  # the float64 copy, before the processes of the artifacts need theirs
+        return asked
 
     @contextmanager
     def opened(place: Path) -> Iterator[OpenedArtifact]:
-        with OpenedArtifact(as_candidate(reference), place) as artifact:
+        with OpenedArtifact(as_candidate(reference), place, alone=True) as artifact:
             yield artifact.wait()
 
     with opened(folder) as artifact:
@@ -166,3 +170,15 @@ def _ask(
     if note is not None:
         notes.append(note)
     return Reference(path, feeds, answers, golden, proves, tuple(notes))
+
+
+def give_back_memory() -> None:
+    """Free what nothing refers to, and return the free pages to the operating system.
+
+    Models are knots of objects that refer to each other: only the garbage collector frees them,
+    some time later, and the C library then keeps the pages. Both are right for speed, and wrong
+    before another process needs the memory of a small machine. The second step needs glibc.
+    """
+    gc.collect()
+    if sys.platform == "linux" and (trim := getattr(ctypes.CDLL(None), "malloc_trim", None)):
+        trim(0)
