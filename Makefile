@@ -83,6 +83,7 @@ numbers: $(READY) ## print minutes to read, size of the environment (NUMBERS_ARG
 
 benchmark: $(READY) ## prove the measurements: parity matrix, A/A, pyperf, ratios (on a quiet machine)
 	$(BIN)/python tools/benchmarks/bench_parity.py
+	$(BIN)/python tools/benchmarks/bench_families.py
 	$(BIN)/python tools/benchmarks/bench_latency.py
 
 robust: $(READY) ## run it all under many conditions, go on where it stopped (ROBUST_ARGS="--jobs 2 --table")

@@ -174,6 +174,16 @@ FOREIGN = {
         "it is a Git LFS pointer, not the file itself",
         "Fetch the content with `git lfs pull`.",
     ),
+    "OpenVINO": (
+        b'<?xml version="1.0"?>\n<net name="model" version="11">',
+        "it is an OpenVINO model (IR), which these helpers do not run",
+        "Compare the model that it was made from: .keras, .h5, a SavedModel folder or .onnx.",
+    ),
+    "ORT": (
+        b"\x18\x00\x00\x00ORTM" + bytes(64),
+        "it is a model in ONNX Runtime's own format (.ort), which these helpers do not run",
+        "Compare the .onnx file that it was made from.",
+    ),
     "gzip": (
         gzip.compress(b"model"),
         "it is a gzip archive",
@@ -537,3 +547,14 @@ def test_any_name_can_be_missing(name: str, tmp_path: Path) -> None:
     path = tmp_path / f"_{name}"
     with pytest.raises(ArtifactError, match="no such file or folder"):
         identify(path)
+
+
+@pytest.mark.parametrize("address", ["gs://bucket/model", "https://host/model.onnx", "hf://a/b"])
+def test_an_address_is_no_path(address: str) -> None:
+    with pytest.raises(ArtifactError, match=r"It is an address\. Download the file first"):
+        identify(address)
+
+
+def test_a_tilde_is_not_replaced_but_explained() -> None:
+    with pytest.raises(ArtifactError, match=f"The path may be {Path.home() / 'no_such.onnx'}"):
+        identify("~/no_such.onnx")

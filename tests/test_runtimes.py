@@ -451,7 +451,8 @@ def test_signatures_of_other_names(tmp_path: Path) -> None:
         assert caught.value.path == tmp_path
         assert caught.value.finding == f"it has no signature '{signature}' (it has: double)"
         assert caught.value.remedy == (
-            "Name one of them with signature=..., or export the model with `model.export(folder)`, "
+            "Name one of them with signature=..., or --signature in a terminal, or export the "
+            "model with `model.export(folder)`, "
             "which writes 'serving_default'."
         )
 
@@ -656,3 +657,42 @@ def test_numbered_output_names_stay_clear_of_other_layers() -> None:
     outputs = [shared(first), shared(second), keras.layers.Dense(2, name="dense_0")(first)]
     runtime = KerasRuntime(keras.Model([first, second], outputs))
     assert [spec.name for spec in runtime.outputs] == ["dense_1", "dense_2", "dense_0"]
+
+
+def sum_of_two() -> keras.Model:
+    entry = keras.Input((4,), name="entry")
+    return keras.Model(entry, keras.layers.Dense(4)(entry) + entry)
+
+
+def masked() -> keras.Model:
+    words = keras.Input((4,), dtype="int32", name="entry")
+    embedded = keras.layers.Embedding(5, 3, mask_zero=True)(words)
+    return keras.Model(words, keras.layers.GlobalAveragePooling1D()(embedded))
+
+
+def scaled_and_cut() -> keras.Model:
+    entry = keras.Input((4,), name="entry")
+    return keras.Model(entry, keras.ops.relu(keras.layers.Dense(4)(entry) * 2)[:, :2])
+
+
+@pytest.mark.parametrize(
+    ("build", "operators"),
+    [(sum_of_two, "Add"), (masked, "NotEqual"), (scaled_and_cut, "Multiply, Relu, GetItem")],
+)
+def test_an_h5_file_with_operators_says_so_and_its_remedies_work(
+    build: Callable[[], keras.Model], operators: str, tmp_path: Path
+) -> None:
+    model, path = build(), tmp_path / "model.h5"
+    model.save(path)
+    with pytest.raises(ArtifactError) as caught:
+        open_artifact(path)
+    assert f"does not bring back from .h5 ({operators})" in caught.value.finding
+    assert "Save the model as .keras." in caught.value.remedy
+    assert "call model.load_weights(path)" in caught.value.remedy
+    rows = np.ones((2, 4), model.inputs[0].dtype)
+    again = keras.models.clone_model(model)
+    again.load_weights(path)
+    np.testing.assert_array_equal(again.predict_on_batch(rows), model.predict_on_batch(rows))
+    model.save(tmp_path / "model.keras")
+    with open_artifact(tmp_path / "model.keras") as runtime:
+        np.testing.assert_array_equal(runtime(rows), model.predict_on_batch(rows))

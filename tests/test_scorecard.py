@@ -12,8 +12,10 @@ from typing import Any
 
 import keras
 import numpy as np
+import onnx
 import pandas as pd
 import pytest
+import tensorflow as tf
 
 from conftest import ROOT
 from families import build_residual
@@ -25,6 +27,7 @@ from helpers.formats.tensors import InputError
 from helpers.lessons.digits import Digits
 from helpers.lessons.models import build_digits_cnn, build_lstm
 from helpers.scorecard import Scorecard, best_rows, read_traits, scorecard
+from helpers.scorecard.__main__ import _read_inputs
 from helpers.scorecard.build import Interrupted
 from helpers.scorecard.figure import plot_scorecard
 from tiny_onnx import write_dense
@@ -349,3 +352,65 @@ def test_best_rows_and_ties() -> None:
     assert best_rows(table, "rows_per_s") == ["b", "c"]
     with pytest.raises(KeyError):
         best_rows(table, "beauty")
+
+
+def test_damaged_inputs_are_refused_in_one_line(tmp_path: Path) -> None:
+    """Whatever is cut off or changed in the file, NumPy's own errors are not the reader's."""
+    good = tmp_path / "good.npz"
+    rows = np.arange(64, dtype=np.float32).reshape(4, 16)
+    np.savez_compressed(good, x=rows, y=rows)
+    content, dice = good.read_bytes(), np.random.default_rng(0)
+    damaged = tmp_path / "damaged.npz"
+    refused = 0
+    for _ in range(300):
+        changed = bytearray(content[: int(dice.integers(1, len(content) + 1))])
+        for place in dice.integers(0, len(changed), 3):
+            changed[place] ^= 1 << int(dice.integers(8))
+        damaged.write_bytes(changed)
+        try:
+            _read_inputs(damaged)
+        except ValueError as error:
+            refused += str(error).startswith(f"--inputs: {damaged} cannot be read as arrays (")
+    assert refused > 250
+    np.save(tmp_path / "one.npy", rows)
+    assert np.array_equal(_read_inputs(tmp_path / "one.npy"), rows)
+    np.save(tmp_path / "text.npy", np.array(["a", 1], dtype=object))
+    with pytest.raises(ValueError, match="Arrays of text must have a dtype of text"):
+        _read_inputs(tmp_path / "text.npy")
+
+
+def test_command_line_with_a_signature(folder: Path, digits_cnn: keras.Model) -> None:
+    """The remedy of a folder without 'serving_default' can be followed in a terminal too."""
+    digits_cnn.export(folder / "exported", verbose=False)
+    loaded = tf.saved_model.load(folder / "exported")
+    signatures = {"answer": loaded.signatures["serving_default"]}
+    tf.saved_model.save(loaded, str(folder / "named"), signatures=signatures)
+    options = ("--budget", "0.3", "--batch-sizes", "1")
+    refused = run_command("model.keras", "named", *options, cwd=folder)
+    assert refused.returncode == 1
+    assert "Name one of them with signature=..., or --signature in a terminal" in refused.stdout
+    followed = run_command("model.keras", "named", "--signature", "answer", *options, cwd=folder)
+    assert followed.returncode == 0, followed.stdout + followed.stderr
+
+
+def test_weights_beside_a_link_are_found(folder: Path, tmp_path: Path) -> None:
+    """A download cache keeps files under other names, and links to them."""
+    blobs, snapshot = tmp_path / "blobs", tmp_path / "snapshot"
+    blobs.mkdir()
+    snapshot.mkdir()
+    model = onnx.load(folder / "model.onnx")
+    place = {"save_as_external_data": True, "location": "model.onnx.data", "size_threshold": 256}
+    onnx.save_model(model, blobs / "model.onnx", **place)
+    (blobs / "model.onnx").rename(blobs / "a1b2")
+    (blobs / "model.onnx.data").rename(blobs / "c3d4")
+    (snapshot / "model.onnx").symlink_to(blobs / "a1b2")
+    (snapshot / "model.onnx.data").symlink_to(blobs / "c3d4")
+    inputs = np.random.default_rng(0).random((8, 8, 8, 1), dtype=np.float32)
+    artifacts = {"linked": snapshot / "model.onnx", "plain": folder / "model.onnx"}
+    card = scorecard(folder / "model.keras", artifacts, inputs, **QUICK)
+    assert not any("linked" in note for note in card.notes), card.notes
+    assert card.table.loc["linked", "max_abs"] == card.table.loc["plain", "max_abs"]
+    assert card.table["p50_us_1"].notna().all()
+    as_reference = scorecard(snapshot / "model.onnx", artifacts, inputs, **QUICK)
+    assert list(as_reference.table["parity"]) == ["reference", "unproved"]
+    assert any("whether a fault shows was not tried" in note for note in as_reference.notes)

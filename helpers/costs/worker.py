@@ -213,7 +213,7 @@ def run_golden(
         The golden run, where there is one; whether a comparison proves anything; and what a reader
         must know about both.
     """
-    from helpers.formats import ArtifactError, KerasRuntime
+    from helpers.formats import KerasRuntime
     from helpers.parity import (
         GoldenError,
         ProbeError,
@@ -222,20 +222,29 @@ def run_golden(
         float64_reference,
     )
 
-    golden, note = None, "the reference is no Keras model: parity means tolerances only"
-    try:
-        if isinstance(runtime, KerasRuntime):
-            golden, note = float64_reference(runtime.model, inputs), None
-            check_probe(runtime.model, inputs, golden)
-        else:
+    if not isinstance(runtime, KerasRuntime):
+        note = "the reference is no Keras model: parity means tolerances only"
+        try:
             check_artifact_probe(path, inputs)
+        except ProbeError as error:
+            return None, False, f"parity proves little: {error}"
+        except Exception as error:  # the runtime opens it, but what damages a copy cannot read it
+            reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+            return (
+                None,
+                False,
+                f"parity proves little: whether a fault shows was not tried ({reason})",
+            )
+        return None, True, note
+    try:
+        golden = float64_reference(runtime.model, inputs)
     except GoldenError as error:
         return None, True, f"no golden run, so parity means tolerances only: {error}"
+    try:
+        check_probe(runtime.model, inputs, golden)
     except ProbeError as error:
         return golden, False, f"parity proves little: {error}"
-    except ArtifactError as error:  # it was opened with trust, and is not opened so again
-        return golden, False, f"the probe was not tried: {error}"
-    return golden, True, note
+    return golden, True, None
 
 
 def _weigh(request: Weigh) -> Weighed:

@@ -28,6 +28,16 @@ FOREIGN_FILES: tuple[tuple[bytes, str, str], ...] = (
     (rb"PAR1", "it is a Parquet table, not a model", "Give the path of a model file."),
     (rb"\x1f\x8b", "it is a gzip archive", "Unpack it first and give the path of what is inside."),
     (
+        rb"<\?xml[^>]*>\s*<net ",
+        "it is an OpenVINO model (IR), which these helpers do not run",
+        "Compare the model that it was made from: {kinds}.",
+    ),
+    (
+        rb"....ORTM",
+        "it is a model in ONNX Runtime's own format (.ort), which these helpers do not run",
+        "Compare the .onnx file that it was made from.",
+    ),
+    (
         rb"<",
         "it is text that looks like a web page or XML, perhaps a failed download",
         "Download the file again and check its size.",
@@ -135,6 +145,10 @@ def _look_at(path: Path) -> Look:
 
 
 def _remedy_for_missing(path: Path) -> str:
+    if re.match(r"(gs|s3|hf|https?):/", str(path)):
+        return "It is an address. Download the file first, and give the path where it is."
+    if str(path).startswith("~"):
+        return f"Python does not replace ~. The path may be {path.expanduser()}."
     folder = path.parent
     if not folder.is_dir():
         return f"The folder {folder} does not exist either. Check the path."

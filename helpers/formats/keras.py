@@ -8,6 +8,7 @@ import tempfile
 import zipfile
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
@@ -19,7 +20,7 @@ from helpers.formats.identify import (
     refusing,
     unreadable,
 )
-from helpers.formats.keras_config import PYTHON_CODE, suspicious_parts
+from helpers.formats.keras_config import PYTHON_CODE, operators_in, suspicious_parts
 from helpers.formats.keras_runtime import KerasMethod, KerasRuntime, check_method
 from helpers.formats.saved_model import OPTIMIZER_GROUPS, limit_tensorflow_threads
 from helpers.formats.tensors import InputError
@@ -35,6 +36,10 @@ UNSAFE_REMEDY = (
 CUSTOM_CODE_REMEDY = (
     "Import the module that defines and registers the class before loading, or pass "
     "custom_objects={'Name': Class}."
+)
+OPERATORS_REMEDY = (
+    "Save the model as .keras. Or build the same model in code and call model.load_weights(path): "
+    "the weights are right."
 )
 OTHER_REMEDY = "If the file is whole, compare the Keras version that wrote it with the one here."
 
@@ -96,7 +101,8 @@ def load_keras(
     import keras
 
     # Keras decides by suffix how to read a file. Where the suffix is wrong, it gets a copy.
-    with tempfile.TemporaryDirectory() as folder, refusing(path, _explain_loading):
+    explain = partial(_explain_loading, path=path, kind=kind)
+    with tempfile.TemporaryDirectory() as folder, refusing(path, explain):
         source = path
         if path.suffix not in SUFFIXES[kind]:
             source = Path(folder) / f"model.{kind}"
@@ -153,8 +159,13 @@ def innermost_reason(error: Exception) -> str:
     return cause.partition("\n")[0].rstrip(".") or type(error).__name__
 
 
-def _explain_loading(error: Exception) -> Refusal:
+def _explain_loading(error: Exception, path: Path, kind: str) -> Refusal:
     words = str(error).lower()
+    if kind == "h5" and (operators := operators_in(json.loads(_read_h5_config(path)))):
+        return (
+            f"it holds operators that Keras does not bring back from .h5 ({', '.join(operators)})",
+            OPERATORS_REMEDY,
+        )
     if "safe_mode" in words:
         return "it contains Python code that would run on loading", UNSAFE_REMEDY
     finding = f"Keras cannot load it ({type(error).__name__}: {innermost_reason(error)})"

@@ -7,6 +7,7 @@ may name nothing but what a model consists of.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -94,3 +95,25 @@ def _is_part(module: str, name: Any, modules: frozenset[str]) -> bool:
     """Tell whether a name is in one of the modules, in ``keras`` or its sources."""
     parts = module.removeprefix("keras.src.").removeprefix("keras.").split(".")
     return parts[0] in modules and isinstance(name, str) and name not in LOOKUPS
+
+
+def operators_in(config: Any) -> list[str]:
+    """List the operators of a model in an ``.h5`` file, each once: sums, masks, ``keras.ops``.
+
+    Keras writes them there by their class alone, and looks for layers of that name when it reads.
+    A layer says whether it is trainable; an operator does not.
+    """
+    return list(dict.fromkeys(_operators(config)))
+
+
+def _operators(model: Any) -> Iterator[str]:
+    import keras
+
+    for part in model["config"]["layers"]:
+        name, inside = part["class_name"], part["config"]
+        if "layers" in inside:
+            yield from _operators(part)
+        elif "trainable" not in inside and name != "InputLayer":
+            function = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
+            if hasattr(keras.ops, function) or name == "GetItem":
+                yield name

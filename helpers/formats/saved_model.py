@@ -94,8 +94,8 @@ def load_saved_model(
             raise ArtifactError(
                 path,
                 f"it has no signature '{signature}' (it has: {names})",
-                "Name one of them with signature=..., or export the model with "
-                "`model.export(folder)`, which writes 'serving_default'.",
+                "Name one of them with signature=..., or --signature in a terminal, or export the "
+                "model with `model.export(folder)`, which writes 'serving_default'.",
             )
         return SavedModelRuntime(model, signature)
 

@@ -6,7 +6,6 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +29,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     parser = _parser()
     options = parser.parse_args(arguments)
-    candidate = partial(Candidate, imports=tuple(options.imports), trust=options.trust)
+
+    def candidate(path: str) -> Candidate:
+        signature = options.signature if Path(path).is_dir() else None
+        imports = tuple(options.imports)
+        return Candidate(path, imports=imports, trust=options.trust, signature=signature)
+
     try:
         card = scorecard(
             candidate(options.reference or options.files[0]),
@@ -65,8 +69,8 @@ def _parser() -> argparse.ArgumentParser:
     add("files", nargs="+", metavar="FILE",
         help="a .keras, .h5 or .onnx file, or a SavedModel folder")  # fmt: skip
     add("--reference", metavar="FILE", help="what counts as right (default: the first FILE)")
-    add("--inputs", metavar="NPZ", type=Path,
-        help="arrays by input name, saved with numpy.savez (default: random)")  # fmt: skip
+    add("--inputs", metavar="FILE", type=Path,
+        help="an .npz file of arrays by input name, or an .npy file (default: random)")  # fmt: skip
     add("--import", dest="imports", metavar="MODULE", action="append", default=[],
         help="a module with your custom layers; may be repeated")  # fmt: skip
     add(
@@ -74,6 +78,7 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="open files that call or write something: you know where they come from",
     )
+    add("--signature", metavar="NAME", help="of SavedModel folders (default: serving_default)")
     add("--batch-sizes", type=int, nargs="+", default=[1, 32, 256], metavar="N")
     add("--budget", type=float, default=20.0, metavar="SECONDS",
         help="for all timed calls together (default: 20)")  # fmt: skip
@@ -89,12 +94,17 @@ def _read_inputs(path: Path | None) -> Arrays | None:
     if not path.is_file():
         raise ValueError(f"--inputs: there is no file {path}")
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        loaded = np.load(path, allow_pickle=False)
+        if isinstance(loaded, np.ndarray):
+            return loaded
+        with loaded as archive:
             return {name: archive[name] for name in archive.files}
-    except (ValueError, OSError, AttributeError) as error:
+    except Exception as error:  # a damaged file raises whatever zip, zlib and NumPy raise
+        words = " ".join(str(error).split()) or type(error).__name__
         raise ValueError(
-            f"--inputs: {path} is no .npz file of arrays ({error}). Write it with "
-            "numpy.savez(path, input_name=array)."
+            f"--inputs: {path} cannot be read as arrays ({words}). Write it with "
+            "numpy.savez(path, input_name=array), or numpy.save(path, array) for one input. "
+            "Arrays of text must have a dtype of text, such as array.astype(str)."
         ) from error
 
 
