@@ -414,3 +414,14 @@ def test_weights_beside_a_link_are_found(folder: Path, tmp_path: Path) -> None:
     as_reference = scorecard(snapshot / "model.onnx", artifacts, inputs, **QUICK)
     assert list(as_reference.table["parity"]) == ["reference", "unproved"]
     assert any("whether a fault shows was not tried" in note for note in as_reference.notes)
+
+
+def test_a_scorecard_of_nothing_but_failures_can_be_read(folder: Path) -> None:
+    options = ("--reference", "model.keras", "--budget", "0.3")
+    result = run_command("cut.onnx", *options, cwd=folder)
+    assert result.returncode == 1
+    assert "FAILED" in result.stdout
+    assert "Note: cut.onnx cannot be opened: " in result.stdout
+    card = scorecard(folder / "model.keras", {"cut": folder / "cut.onnx"}, **QUICK)
+    assert card.latency.to_frame().empty
+    assert "Measured for" in repr(card.latency)

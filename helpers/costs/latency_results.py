@@ -12,6 +12,8 @@ from helpers.tables import counted, table_as_html, table_as_text
 
 Scenario = Literal["SingleStream", "MultiStream"]
 
+COLUMNS = ["candidate", "scenario", "batch_size", "p50_us", "p90_us", "p99_us", "iqr_us", "calls",
+           "threads", "cpu_per_wall"]  # fmt: skip
 FLOOR_SHARE = 0.05
 EXTRA_CPU = 0.25
 
@@ -133,22 +135,8 @@ class LatencyReport:
 
     def to_frame(self) -> pd.DataFrame:
         """Return one row for each result; a percentile with too few calls is NaN."""
-        rows = [
-            {
-                "candidate": each.candidate,
-                "scenario": each.scenario,
-                "batch_size": each.batch_size,
-                "p50_us": each.p50_us,
-                "p90_us": each.p90_us,
-                "p99_us": each.p99_us,
-                "iqr_us": each.iqr_us,
-                "calls": each.calls,
-                "threads": each.threads,
-                "cpu_per_wall": each.cpu_per_wall,
-            }
-            for each in self.results
-        ]
-        return pd.DataFrame(rows).astype({"p90_us": float, "p99_us": float})
+        rows = [[getattr(each, column) for column in COLUMNS] for each in self.results]
+        return pd.DataFrame(rows, columns=COLUMNS).astype({"p90_us": float, "p99_us": float})
 
     def __repr__(self) -> str:
         return table_as_text(self.to_frame(), self._remarks())
