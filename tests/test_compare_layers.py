@@ -147,9 +147,9 @@ def shift(values: np.ndarray) -> None:
 
 
 FAULTS = {
-    "digits_cnn early": ("digits_cnn", "/conv_1_1/convolution/ReadVariable", "conv_1"),
-    "digits_cnn middle": ("digits_cnn", "/conv_2_1/convolution/ReadVariable", "conv_2"),
-    "digits_cnn late": ("digits_cnn", "/probabilities_1/Cast", "probabilities"),
+    "soft_cnn early": ("soft_cnn", "/conv_1_1/convolution/ReadVariable", "conv_1"),
+    "soft_cnn middle": ("soft_cnn", "/conv_2_1/convolution/ReadVariable", "conv_2"),
+    "soft_cnn late": ("soft_cnn", "/probabilities_1/Cast", "probabilities"),
     "residual early": ("residual", "/stem_conv_1/", "stem_norm"),
     "residual middle": ("residual", "/branch_conv_1/", "branch_norm"),
     "residual late": ("residual", "/probabilities_1/Cast", "probabilities"),
@@ -569,8 +569,9 @@ def test_the_report_reads_well(
     assert frame["diverged"].sum() == 0
     assert frame.loc[0, "tensor"] == "digits_cnn_1/conv_1_1/Relu:0"
     assert frame.loc[0, "shape"] == (32, 8, 8, 32)
-    faulty = zero_one_weight(path, "/conv_2_1/convolution/ReadVariable", tmp_path, probe)
-    lines = repr(compare_layers(families["digits_cnn"], faulty, probe)).splitlines()
+    soft = artifact("soft_cnn", "onnx")  # a fault in a model that is very sure may hardly show
+    faulty = zero_one_weight(soft, "/conv_2_1/convolution/ReadVariable", tmp_path, probe)
+    lines = repr(compare_layers(families["soft_cnn"], faulty, probe)).splitlines()
     assert lines[0] == "Layers DIVERGE, first at 'conv_2': 6 of 7 layers compared"
     assert lines[1].startswith("  conv_2 (Conv2D): max abs difference 0.")
     assert lines[2] == "  3 later layers inherit it: pool_2, flatten, probabilities"
