@@ -425,3 +425,25 @@ def test_a_scorecard_of_nothing_but_failures_can_be_read(folder: Path) -> None:
     card = scorecard(folder / "model.keras", {"cut": folder / "cut.onnx"}, **QUICK)
     assert card.latency.to_frame().empty
     assert "Measured for" in repr(card.latency)
+
+
+class Sampling(keras.layers.Layer):
+    """Adds noise at inference too, as the middle of a variational autoencoder does."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.seed_generator = keras.random.SeedGenerator(0)
+
+    def call(self, x: Any) -> Any:
+        return x + keras.random.normal(keras.ops.shape(x), seed=self.seed_generator)
+
+
+def test_a_reference_that_is_random_proves_nothing(tmp_path: Path) -> None:
+    entry = keras.Input((4,), name="entry")
+    model = keras.Model(entry, Sampling()(keras.layers.Dense(3)(entry)))
+    model.export(tmp_path / "noisy", verbose=False)
+    rows = np.random.default_rng(0).random((8, 4), dtype=np.float32)
+    for reference in (model, tmp_path / "noisy"):
+        card = scorecard(reference, {"it": tmp_path / "noisy"}, rows, **QUICK)
+        assert card.table.loc["it", "parity"] == "unproved"
+        assert any("other answers when it is asked twice" in note for note in card.notes)

@@ -255,7 +255,11 @@ class _Findings:
 
     def _verdict(self, name: str) -> str:
         parity = self._parity.get(name)
-        if parity is None or not parity.passed:
+        if parity is None:
+            return "FAILED"
+        if not self._reference.repeats:
+            return "unproved"
+        if not parity.passed:
             return "FAILED"
         if os.path.abspath(self._candidates[name].path) == self._reference.path:
             return "reference"

@@ -25,11 +25,11 @@ class Scorecard:
     Attributes:
         table: one row for each artifact. Columns: ``parity`` ("passed", "FAILED", "reference" for
             the file that the others are compared with, "unproved" where a fault could not show in
-            the inputs), ``max_abs``, ``error_ratio``, ``size_kib``, ``cold_start_ms``,
-            ``peak_rss_mib``, ``p50_us_N`` and ``p90_us_N`` for each batch size N, ``rows_per_s``
-            (at the best batch size), ``needs_tensorflow``, ``needs_your_code``,
-            ``resumes_training``. What could not be measured is missing (NaN or None), and a note
-            says why.
+            the inputs, or the reference gives other answers when it is asked twice), ``max_abs``,
+            ``error_ratio``, ``size_kib``, ``cold_start_ms``, ``peak_rss_mib``, ``p50_us_N`` and
+            ``p90_us_N`` for each batch size N, ``rows_per_s`` (at the best batch size),
+            ``needs_tensorflow``, ``needs_your_code``, ``resumes_training``. What could not be
+            measured is missing (NaN or None), and a note says why.
         parity, latency, cold_starts, sizes: what the columns come from.
         notes: what a reader must know before trusting the table.
     """

@@ -22,7 +22,7 @@ from helpers.formats import KerasRuntime, Runtime
 from helpers.formats.sample_inputs import sample_inputs
 from helpers.formats.tensors import Arrays, InputError, name_arrays, take_rows
 from helpers.parity import ParityReport, check_parity
-from helpers.parity.compare import Outputs
+from helpers.parity.compare import Outputs, compare_outputs
 from helpers.parity.pairing import names_by_layer
 from helpers.parity.spread import measure_spread
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     import keras
 
 PROBE_ROWS = 64
+ROWS_TWICE = 32
 
 
 class Remembered(Runtime):
@@ -62,6 +63,10 @@ class Remembered(Runtime):
                 self._spreads[key] = measure_spread(runtime, feeds, size)
         return self._spreads[key]
 
+    def ask_again(self, arrays: Arrays) -> Outputs:
+        """Ask the runtime itself, whatever is remembered."""
+        return self._model(arrays)
+
     def _run(self, feeds: dict[str, np.ndarray]) -> list[np.ndarray]:
         key = _fingerprint(feeds)
         if key not in self._answers:
@@ -87,6 +92,7 @@ class Reference:
         answers: what it answers to the probe.
         golden: its outputs in float64, where there is such a run.
         proves: whether a fault can show in these answers.
+        repeats: whether it gives the same answers when it is asked twice.
         notes: what a reader must know before trusting the verdicts.
     """
 
@@ -95,6 +101,7 @@ class Reference:
     answers: Runtime
     golden: Outputs | None
     proves: bool
+    repeats: bool
     notes: tuple[str, ...]
 
     def compare(self, runtime: Runtime) -> ParityReport:
@@ -166,10 +173,17 @@ def _ask(
         raise ValueError(
             f"the reference does not run on these inputs ({error}). Give inputs that it takes."
         ) from error
+    rows = take_rows(probe, slice(ROWS_TWICE))
+    repeats = compare_outputs(answers.ask_again(rows), answers(rows)).passed
+    if not repeats:
+        notes.append(
+            "the reference gives other answers when it is asked twice, as a random layer does, or "
+            "one that keeps a state: no comparison with it proves anything"
+        )
     golden, proves, note = golden_of(probe)
     if note is not None:
         notes.append(note)
-    return Reference(path, feeds, answers, golden, proves, tuple(notes))
+    return Reference(path, feeds, answers, golden, proves, repeats, tuple(notes))
 
 
 def give_back_memory() -> None:
