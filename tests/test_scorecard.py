@@ -215,9 +215,10 @@ def test_ctrl_c_keeps_what_was_measured(
         raise KeyboardInterrupt
 
     monkeypatch.setattr(OpenedArtifact, "visit", interrupt)
-    artifacts = {"onnx": folder / "model.onnx"}
+    artifacts = {"onnx": folder / "model.onnx", "later": folder / "model.onnx"}
     with pytest.raises(Interrupted) as caught:
-        scorecard(digits_cnn, artifacts, digits.test_images, **QUICK)
+        scorecard(digits_cnn, artifacts, digits.test_images, at_once=1, **QUICK)
+    assert pd.isna(caught.value.card.table.loc["later", "parity"])  # not judged is not FAILED
     assert caught.value.card.table.loc["onnx", "parity"] == "passed"
     assert caught.value.card.table.loc["onnx", "cold_start_ms"] > 0
     assert "interrupted: the rest is missing" in caught.value.card.notes

@@ -142,6 +142,7 @@ class _Findings:
         self._parity: dict[str, ParityReport] = {}
         self._weighed: dict[str, tuple[ArtifactSize, Traits]] = {}
         self._start_failures: dict[str, str] = {}
+        self._not_compared: set[str] = set()
         self._notes: list[str] = []
         self._page_cache = "unknown"
 
@@ -187,9 +188,11 @@ class _Findings:
         try:
             self._parity[name] = self._reference.compare(artifact)
         except InputError as error:
+            self._not_compared.add(name)
             self._notes.append(f"{name} takes other inputs than the reference: {error}")
             return
         except ValueError as error:
+            self._not_compared.add(name)
             self._notes.append(f"{name} cannot be compared: {error}")
             return
         self._notes += [f"{name}: {note}" for note in self._parity[name].notes]
@@ -198,6 +201,7 @@ class _Findings:
             self._notes.append(f"{name}, {findings[0]}{more}")
 
     def _drop(self, name: str, note: str, reason: str) -> None:
+        self._not_compared.add(name)
         self._notes.append(note)
         self._start_failures[name] = reason
         self._runs.pop(name, None)
@@ -253,10 +257,10 @@ class _Findings:
             "resumes_training": traits and traits.resumes_training,
         }
 
-    def _verdict(self, name: str) -> str:
+    def _verdict(self, name: str) -> str | None:
         parity = self._parity.get(name)
         if parity is None:
-            return "FAILED"
+            return "FAILED" if name in self._not_compared else None
         if not self._reference.repeats:
             return "unproved"
         if not parity.passed:
