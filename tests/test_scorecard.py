@@ -409,7 +409,7 @@ def test_weights_beside_a_link_are_found(folder: Path, tmp_path: Path) -> None:
     inputs = np.random.default_rng(0).random((8, 8, 8, 1), dtype=np.float32)
     artifacts = {"linked": snapshot / "model.onnx", "plain": folder / "model.onnx"}
     card = scorecard(folder / "model.keras", artifacts, inputs, **QUICK)
-    assert not any("linked" in note for note in card.notes), card.notes
+    assert not any(note.startswith("linked cannot be") for note in card.notes), card.notes
     assert card.table.loc["linked", "max_abs"] == card.table.loc["plain", "max_abs"]
     assert card.table["p50_us_1"].notna().all()
     as_reference = scorecard(snapshot / "model.onnx", artifacts, inputs, **QUICK)
