@@ -15,7 +15,7 @@ import h5py
 import numpy as np
 import pytest
 
-from conftest import RunPython
+from conftest import ArtifactOf, RunPython
 from helpers.formats import (
     FORMATS,
     ArtifactError,
@@ -311,3 +311,21 @@ def test_damage_in_a_saved_model_is_one_error_to_the_scales(tmp_path: Path) -> N
     assert 40 < refused < 80
     assert artifact_size(tmp_path).parameter_bytes == 400
     assert read_traits(tmp_path) == Traits(True, False, False)
+
+
+def test_weights_are_weighed_alike_however_the_archive_holds_them(
+    artifact: ArtifactOf, tmp_path: Path
+) -> None:
+    """Stored weights are read in place, compressed ones through the archive."""
+    stored, packed = artifact("digits_cnn", "keras"), tmp_path / "packed.keras"
+    with (
+        zipfile.ZipFile(stored) as source,
+        zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as target,
+    ):
+        assert source.getinfo("model.weights.h5").compress_type == zipfile.ZIP_STORED
+        for name in source.namelist():
+            target.writestr(name, source.read(name))
+    first, second = artifact_size(stored), artifact_size(packed)
+    assert first.parameter_bytes == second.parameter_bytes > 0
+    assert first.weight_bytes == second.weight_bytes
+    assert first.optimizer_bytes == second.optimizer_bytes

@@ -20,18 +20,25 @@ from helpers.formats.identify import (
     refusing,
     unreadable,
 )
+from helpers.formats.keras_archive import (
+    LARGEST_UNPACKED,
+    MEMBERS,
+    TRUST_REMEDY,
+    open_weights,
+    read_config,
+)
 from helpers.formats.keras_config import PYTHON_CODE, operators_in, suspicious_parts
 from helpers.formats.keras_runtime import KerasMethod, KerasRuntime, check_method
 from helpers.formats.saved_model import OPTIMIZER_GROUPS, limit_tensorflow_threads
 from helpers.formats.tensors import InputError
 
-MEMBERS = frozenset({"metadata.json", "config.json", "model.weights.h5"})
 SUFFIXES = {"keras": (".keras",), "h5": (".h5", ".hdf5")}
 
 SAVE_AGAIN = "Save or copy the model again, and compare the sizes."
-UNSAFE_REMEDY = (
+HOLDS_CODE = (
+    "it contains Python code that would run on loading",
     "Code inside a model file runs with your rights. Load it only if you trust its author, with "
-    "keras.saving.load_model(path, safe_mode=False)."
+    "keras.saving.load_model(path, safe_mode=False).",
 )
 CUSTOM_CODE_REMEDY = (
     "Import the module that defines and registers the class before loading, or pass "
@@ -43,19 +50,12 @@ OPERATORS_REMEDY = (
 )
 OTHER_REMEDY = "If the file is whole, compare the Keras version that wrote it with the one here."
 
-TRUST_REMEDY = (
-    "No model needs that. Ask the author for another file. If you know where it comes from: "
-    "trust=True, or --trust in a terminal."
-)
 CALLS_REMEDY = (
     "Keras would call it while it loads the file, in safe mode too. Ask the author for a model "
     "without it. If you know where the file comes from: trust=True, or --trust in a terminal."
 )
 MOST_NAMED = 5
-LARGEST_CONFIG = 2**26
-LARGEST_UNPACKED = 2**30
 MOST_TIMES_LARGER = 20
-MOST_MEMBERS = 10_000
 
 # What Keras 3.15 says of a class or function that it does not know, in small letters.
 CUSTOM_CODE_WORDS = (
@@ -119,9 +119,7 @@ def _look_inside(path: Path, kind: str) -> None:
     with refusing(path, unreadable("its configuration", SAVE_AGAIN)):
         parts = suspicious_parts(json.loads(_READ_CONFIG[kind](path)))
     if PYTHON_CODE in parts:
-        raise ArtifactError(
-            path, "it contains Python code that would run on loading", UNSAFE_REMEDY
-        )
+        raise ArtifactError(path, *HOLDS_CODE)
     if parts:
         more = f" and {len(parts) - MOST_NAMED} more" if parts[MOST_NAMED:] else ""
         named = f"{', '.join(parts[:MOST_NAMED])}{more}"
@@ -138,21 +136,6 @@ def _look_inside(path: Path, kind: str) -> None:
         )
 
 
-def _read_keras_config(path: Path) -> bytes:
-    with zipfile.ZipFile(path) as archive:
-        members = archive.infolist()
-        config = archive.getinfo("config.json").file_size
-        assets = sum(each.file_size for each in members if each.filename != "model.weights.h5")
-        if config > LARGEST_CONFIG or assets > LARGEST_UNPACKED or len(members) > MOST_MEMBERS:
-            raise ArtifactError(
-                path,
-                f"it unpacks to {len(members):,} members, {assets / 2**20:,.0f} MiB beside its "
-                f"weights, and a configuration of {config / 2**20:,.0f} MiB",
-                TRUST_REMEDY,
-            )
-        return archive.read("config.json")
-
-
 def innermost_reason(error: Exception) -> str:
     """Return the line of a Keras error that names the cause: Keras wraps it once for each layer."""
     cause = str(error).rpartition("Exception encountered:")[2].strip()
@@ -167,7 +150,7 @@ def _explain_loading(error: Exception, path: Path, kind: str) -> Refusal:
             OPERATORS_REMEDY,
         )
     if "safe_mode" in words:
-        return "it contains Python code that would run on loading", UNSAFE_REMEDY
+        return HOLDS_CODE
     finding = f"Keras cannot load it ({type(error).__name__}: {innermost_reason(error)})"
     if any(known in words for known in CUSTOM_CODE_WORDS):
         return finding, CUSTOM_CODE_REMEDY
@@ -199,7 +182,7 @@ def _recognizes_keras(look: Look) -> bool | Refusal:
 def _weigh_keras(path: Path) -> ArtifactSize:
     with refusing(path, unreadable("its weights", SAVE_AGAIN)), zipfile.ZipFile(path) as archive:
         files = tuple(StoredFile(item.filename, item.compress_size) for item in archive.infolist())
-        with archive.open("model.weights.h5") as source:
+        with open_weights(archive) as source:
             weights, optimizer = _hdf5_bytes(source)
     return ArtifactSize(path, "keras", path.stat().st_size, weights, weights, optimizer, files)
 
@@ -229,7 +212,7 @@ def _hdf5_bytes(source: Path | IO[bytes]) -> tuple[int, int]:
 
 def _keras_traits(path: Path, size: ArtifactSize | None = None) -> Traits:
     with refusing(path, unreadable("its config.json", SAVE_AGAIN)):
-        config = json.loads(_read_keras_config(path))
+        config = json.loads(read_config(path))
         has_settings = bool((config.get("compile_config") or {}).get("optimizer"))
         needs_code = _names_foreign_code(config)
     return Traits(
@@ -278,7 +261,7 @@ def _names_foreign_code(config: Any) -> bool:
     return any(map(_names_foreign_code, config.values()))
 
 
-_READ_CONFIG = {"keras": _read_keras_config, "h5": _read_h5_config}
+_READ_CONFIG = {"keras": read_config, "h5": _read_h5_config}
 
 KERAS = Format(
     kind="keras",
