@@ -18,6 +18,7 @@ from hypothesis.extra import numpy as arrays_of
 from keras import layers
 
 from conftest import ArtifactOf
+from families import WithoutConfig
 from helpers.formats import InputError, KerasRuntime, Runtime, open_artifact
 from helpers.lessons import models
 from helpers.lessons.digits import Digits
@@ -661,17 +662,6 @@ class FixedDtype(layers.Layer):
 
     def call(self, x: Any) -> Any:
         return keras.ops.cast(x, "float32")
-
-
-class WithoutConfig(layers.Layer):
-    """A layer that cannot be rebuilt."""
-
-    def __init__(self, units: int) -> None:
-        super().__init__()
-        self.dense = layers.Dense(units)
-
-    def call(self, x: Any) -> Any:
-        return self.dense(x)
 
 
 def small_model(*parts: layers.Layer) -> keras.Model:

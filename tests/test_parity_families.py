@@ -16,6 +16,7 @@ import pytest
 from keras import layers
 
 from benchmarks.parity_families import FAMILIES, build
+from families import WithoutConfig
 from helpers.formats import KerasRuntime, Runtime, load_onnx, open_artifact
 from helpers.formats.tensors import TensorSpec
 from helpers.parity import (
@@ -274,15 +275,6 @@ def test_a_reference_that_is_no_keras_model_is_measured_by_its_inputs() -> None:
     assert report.passed
     assert "the last bits of its numbers" in report.notes[0]
     assert not check_parity(Shifted(3e-3), Shifted(), close_to_one).passed
-
-
-class WithoutConfig(layers.Layer):
-    def __init__(self, units: int) -> None:
-        super().__init__()
-        self.dense = layers.Dense(units)
-
-    def call(self, x: Any) -> Any:
-        return self.dense(x)
 
 
 def test_a_model_that_cannot_be_rebuilt_is_measured_by_its_inputs() -> None:

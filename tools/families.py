@@ -7,6 +7,7 @@ no lesson deploys are built here.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import keras
 from keras import layers
@@ -60,3 +61,15 @@ DIGITS_BUILDERS: dict[str, Callable[..., keras.Model]] = {
     "attention": build_attention,
 }
 """The builders that share the digits' input and output, by model name."""
+
+
+class WithoutConfig(layers.Layer):
+    """A layer that cannot be rebuilt."""
+
+    def __init__(self, units: int) -> None:
+        super().__init__()
+        self.dense = layers.Dense(units)
+
+    def call(self, x: Any) -> Any:
+        """Do what the layer inside does."""
+        return self.dense(x)

@@ -7,7 +7,7 @@ from typing import Literal
 
 import pandas as pd
 
-from helpers.costs.statistics import NOISY_IQR_RATIO, Summary
+from helpers.costs.statistics import Summary
 from helpers.tables import counted, table_as_html, table_as_text
 
 Scenario = Literal["SingleStream", "MultiStream"]
@@ -72,10 +72,7 @@ class LatencyResult(Summary):
         """Say what makes the numbers doubtful."""
         found = []
         if self.noisy:
-            found.append(
-                f"noisy: the quartiles are {self.iqr_ratio:.0%} of the median apart "
-                f"(more than {NOISY_IQR_RATIO:.0%})"
-            )
+            found.append(self.noise)
         if self.cpu_per_wall > self.threads + EXTRA_CPU:
             found.append(
                 f"used {self.cpu_per_wall:.1f} processors although "

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from helpers.costs.clients import AskingClients, Reply, ServingError
-from helpers.costs.statistics import NOISY_IQR_RATIO, Summary, summarize
+from helpers.costs.statistics import Summary, summarize
 from helpers.progress import Progress
 from helpers.tables import counted, table_as_html, table_as_text
 
@@ -47,8 +47,7 @@ class RequestResult(Summary):
             failed = counted(self.errors, "request")
             yield f"{who}: {failed} failed, the first with: {self.first_error}"
         if self.noisy:
-            apart = f"{self.iqr_ratio:.0%} of the median apart (more than {NOISY_IQR_RATIO:.0%})"
-            yield f"{who}: noisy: the quartiles are {apart}"
+            yield f"{who}: {self.noise}"
 
 
 @dataclass(frozen=True, repr=False)

@@ -54,6 +54,14 @@ class Summary:
         """True when the quartiles are further apart than 10% of the median."""
         return self.iqr_ratio > NOISY_IQR_RATIO
 
+    @property
+    def noise(self) -> str:
+        """Say how noisy the times are."""
+        return (
+            f"noisy: the quartiles are {self.iqr_ratio:.0%} of the median apart "
+            f"(more than {NOISY_IQR_RATIO:.0%})"
+        )
+
 
 def summarize(nanoseconds: np.ndarray) -> Summary:
     """Reduce the durations of single calls, in nanoseconds, to a `Summary`.
