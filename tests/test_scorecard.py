@@ -59,6 +59,7 @@ def card(digits_cnn: keras.Model, digits: Digits, folder: Path) -> Scorecard:
 
 
 def test_every_artifact_has_a_full_row(card: Scorecard) -> None:
+    assert card.latency.startup_s > 0
     assert list(card.table.index) == ["keras", "onnx", "other weights"]
     measured = card.table[["size_kib", "cold_start_ms", "p50_us_1", "p50_us_4", "rows_per_s"]]
     assert (measured.astype(float) > 0).all(axis=None)

@@ -9,32 +9,16 @@ from typing import Any
 
 import numpy as np
 
+from helpers.costs import messages
 from helpers.costs.arrays import load_arrays, save_arrays
 from helpers.costs.candidate import Candidate
 from helpers.costs.cold_start_results import ColdStartRun
-from helpers.costs.messages import (
-    DOUBT,
-    REPLIES,
-    Answer,
-    FindSpread,
-    Open,
-    Opened,
-    Request,
-    RunGolden,
-    Visit,
-    Visited,
-    Warm,
-    WarmUp,
-    Weigh,
-    Weighed,
-    to_json,
-)
 from helpers.costs.process import Worker
 from helpers.formats import ArtifactSize, Traits
 from helpers.formats.format import StoredFile
 from helpers.formats.runtime import Runtime
 from helpers.formats.tensors import TensorSpec
-from helpers.parity.compare import Outputs
+from helpers.parity.evidence import Evidence
 from helpers.parity.golden_rule import GoldenArray
 
 WORKER_MODULE = "helpers.costs.worker"
@@ -44,7 +28,7 @@ TIMEOUT_S = 300.0
 class OpenedArtifact(Runtime):
     """An artifact that is open in a process of its own; call it as any other runtime.
 
-    Use it in a ``with`` block, which ends the process. `start` returns at once, so that several
+    Use it in a ``with`` block, which ends the process. To make one returns at once, so that several
     can start together; `wait` returns when the artifact is open.
 
     Args:
@@ -67,12 +51,12 @@ class OpenedArtifact(Runtime):
         alone: bool = False,
         timeout_s: float = TIMEOUT_S,
     ) -> None:
-        self.request: Open = candidate.request(threads, alone=alone)
+        self.request: messages.Open = candidate.request(threads, alone=alone)
         self._folder, self._timeout_s = folder, timeout_s
         self.names_by_layer: Mapping[str, str] = {}
         self._started = time.perf_counter()
         self._model = Worker(WORKER_MODULE, folder, self.request.threads)
-        self._model.send(to_json(self.request))
+        self._model.send(messages.to_json(self.request))
 
     @property
     def process_id(self) -> int:
@@ -85,7 +69,7 @@ class OpenedArtifact(Runtime):
         Raises:
             WorkerError: it cannot be opened.
         """
-        self.opened = Opened(**self._model.receive(self._timeout_s))
+        self.opened = messages.Opened(**self._model.receive(self._timeout_s))
         self.open_ms = 1e3 * (time.perf_counter() - self._started)
         inputs, outputs = (
             [TensorSpec(name, None if shape is None else tuple(shape), dtype)
@@ -95,18 +79,18 @@ class OpenedArtifact(Runtime):
         super().__init__(self.opened.runtime, inputs, outputs)
         return self
 
-    def ask(self, request: Request, *, more_s: float = 0.0) -> Any:
+    def ask(self, request: messages.Request, *, more_s: float = 0.0) -> Any:
         """Ask, and return the reply that belongs to the request.
 
         Raises:
             WorkerError: see `Worker.receive`.
         """
-        reply = self._model.ask(to_json(request), self._timeout_s + more_s)
-        return REPLIES[type(request)](**reply)
+        reply = self._model.ask(messages.to_json(request), self._timeout_s + more_s)
+        return messages.REPLIES[type(request)](**reply)
 
     def first_call(self, arrays: Mapping[str, np.ndarray]) -> ColdStartRun:
         """Answer for the first time; see `ColdStart` for what is measured."""
-        answered = self.ask(Answer(self.write("first", arrays), self._path("answers")))
+        answered = self.ask(messages.Answer(self.write("first", arrays), self._path("answers")))
         return ColdStartRun(
             self.opened.import_ms,
             self.opened.load_ms,
@@ -117,49 +101,49 @@ class OpenedArtifact(Runtime):
 
     def _run(self, feeds: dict[str, np.ndarray]) -> list[np.ndarray]:
         answers = self._path("answers")
-        self.ask(Answer(self.write("inputs", feeds), answers))
+        self.ask(messages.Answer(self.write("inputs", feeds), answers))
         return list(load_arrays(answers).values())
 
-    def golden(self, arrays: Mapping[str, np.ndarray]) -> tuple[Outputs | None, bool, str | None]:
-        """Run the model in float64 and try the probe; see `run_golden`."""
+    def golden(self, arrays: Mapping[str, np.ndarray]) -> Evidence:
+        """Run the model in float64 and try the probe; see `gather_evidence`."""
         answers = self._path("golden")
-        found = self.ask(RunGolden(self.write("probe", arrays), answers))
+        found = self.ask(messages.RunGolden(self.write("probe", arrays), answers))
         self.names_by_layer = found.names_by_layer
         if not found.answers:
-            return None, found.proves, found.note
+            return Evidence(None, found.proves, found.note)
         stored = load_arrays(answers)
         golden = {
             name: GoldenArray.of(
-                array, tuple(found.float32_layers[name]), stored.get(f"{DOUBT}{name}")
+                array, tuple(found.float32_layers[name]), stored.get(f"{messages.DOUBT}{name}")
             )
             for name, array in stored.items()
-            if not name.startswith(DOUBT)
+            if not name.startswith(messages.DOUBT)
         }
         single = next(iter(golden.values()))
-        return golden if len(golden) > 1 else single, found.proves, found.note
+        return Evidence(golden if len(golden) > 1 else single, found.proves, found.note)
 
     def measure_spread(self, feeds: Mapping[str, np.ndarray], size: int) -> dict[str, np.ndarray]:
         """See `helpers.parity.spread.measure_spread`."""
         answers = self._path("spread")
-        self.ask(FindSpread(self.write("feeds", feeds), answers, size))
+        self.ask(messages.FindSpread(self.write("feeds", feeds), answers, size))
         return load_arrays(answers)
 
-    def warm_up(self, arrays: str, batch_sizes: Sequence[int], threads: int) -> Warm:
+    def warm_up(self, arrays: str, batch_sizes: Sequence[int], threads: int) -> messages.Warm:
         """Get it ready to be timed with the rows in a file; nothing but visits may follow."""
-        return self.ask(WarmUp(arrays, list(batch_sizes), threads))
+        return self.ask(messages.WarmUp(arrays, list(batch_sizes), threads))
 
-    def visit(self, batch_size: int, seconds: float, max_calls: int) -> Visited:
+    def visit(self, batch_size: int, seconds: float, max_calls: int) -> messages.Visited:
         """Time calls with one batch size."""
-        return self.ask(Visit(batch_size, seconds, max_calls), more_s=seconds)
+        return self.ask(messages.Visit(batch_size, seconds, max_calls), more_s=seconds)
 
     def weigh(self) -> tuple[ArtifactSize, Traits]:
         """Read what the file holds; a process that has ended over it is replaced."""
-        request = Weigh(self.request.path)
+        request = messages.Weigh(self.request.path)
         if self._model.exit_code is None:
             found = self.ask(request)
         else:
             with Worker(WORKER_MODULE, self._folder / "weigh") as worker:
-                found = Weighed(**worker.ask(to_json(request), self._timeout_s))
+                found = messages.Weighed(**worker.ask(messages.to_json(request), self._timeout_s))
         files = tuple(StoredFile(*each) for each in found.size["files"])
         fields = {**found.size, "path": Path(self.request.path), "files": files,
                   "flags": tuple(found.size["flags"])}  # fmt: skip

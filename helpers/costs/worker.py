@@ -18,30 +18,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from helpers.costs import messages
 from helpers.costs.channel import Channel, die_with_parent, find_modules, import_alone
-from helpers.costs.messages import (
-    DOUBT,
-    Answer,
-    Answered,
-    FindSpread,
-    Golden,
-    Open,
-    Opened,
-    RunGolden,
-    Spread,
-    Visit,
-    Visited,
-    Warm,
-    WarmUp,
-    Weigh,
-    Weighed,
-    request_from,
-)
 
 if TYPE_CHECKING:
     from helpers.formats import Runtime
-    from helpers.formats.tensors import Arrays
-    from helpers.parity.compare import Outputs
 
 WARM_UP_CALLS = 2
 WARM_UP_S = 0.05
@@ -58,7 +39,7 @@ def main() -> None:
     limit_resources()
     artifact = Artifact()
     while True:
-        request = request_from(channel.receive())
+        request = messages.request_from(channel.receive())
         try:
             channel.reply(asdict(artifact.reply(request)))
         except Exception as error:  # whatever a runtime raises goes to the manager's side
@@ -75,33 +56,30 @@ class Artifact:
         self._runtime: Runtime | None = None
         self._path: str | None = None
         self.timed = False
+        self._answers_to: dict[type[Any], Callable[[Any], Any]] = {
+            messages.Open: self._open,
+            messages.Answer: self._answer,
+            messages.WarmUp: self._warm_up,
+            messages.Visit: self._visit,
+            messages.Weigh: _weigh,
+            messages.RunGolden: self._run_golden,
+            messages.FindSpread: self._find_spread,
+        }
 
-    def reply(self, request: Any) -> Any:
+    def reply(self, request: messages.Request) -> Any:
         """Do what one message asks, and return the reply that belongs to it."""
-        if isinstance(request, Open):
-            return self._open(request)
-        if isinstance(request, Answer):
-            return self._answer(request)
-        if isinstance(request, WarmUp):
-            return self._warm_up(request)
-        if isinstance(request, Visit):
-            return time_calls(self._calls[request.batch_size], request.seconds, request.max_calls)
-        if isinstance(request, Weigh):
-            return _weigh(request)
-        if isinstance(request, FindSpread):
-            return self._find_spread(request)
-        return self._run_golden(request)
+        return self._answers_to[type(request)](request)
 
-    def _open(self, request: Open) -> Opened:
+    def _open(self, request: messages.Open) -> messages.Opened:
         self._runtime, import_ms, load_ms = open_requested(request)
         self._path = request.path
         specs = [
             [[spec.name, spec.shape, spec.dtype] for spec in tensors]
             for tensors in (self._runtime.inputs, self._runtime.outputs)
         ]
-        return Opened(self._runtime.name, *specs, import_ms, load_ms)
+        return messages.Opened(self._runtime.name, *specs, import_ms, load_ms)
 
-    def _answer(self, request: Answer) -> Answered:
+    def _answer(self, request: messages.Answer) -> messages.Answered:
         from helpers.costs.arrays import load_arrays, prepare_batch, save_arrays
 
         call = prepare_batch(self._runtime, load_arrays(request.arrays))
@@ -111,9 +89,9 @@ class Artifact:
         peak = peak_rss_mib()
         named = {str(number): array for number, array in enumerate(results)}
         save_arrays(Path(request.answers), named)
-        return Answered(called_ms, peak)
+        return messages.Answered(called_ms, peak)
 
-    def _warm_up(self, request: WarmUp) -> Warm:
+    def _warm_up(self, request: messages.WarmUp) -> messages.Warm:
         """Prepare to be timed: the processors, every batch size, and a collector that rests."""
         from helpers.costs.arrays import load_arrays, prepare_batch
 
@@ -132,33 +110,38 @@ class Artifact:
         gc.freeze()
         gc.disable()
         self.timed = True
-        return Warm(failures, sorted(floor)[len(floor) // 2])
+        return messages.Warm(failures, sorted(floor)[len(floor) // 2])
 
-    def _run_golden(self, request: RunGolden) -> Golden:
+    def _visit(self, request: messages.Visit) -> messages.Visited:
+        return time_calls(self._calls[request.batch_size], request.seconds, request.max_calls)
+
+    def _run_golden(self, request: messages.RunGolden) -> messages.Golden:
         """Run the float64 copy in this process: its memory is free again when this one ends."""
         from helpers.costs.arrays import load_arrays, save_arrays
         from helpers.parity.compare import as_mapping
+        from helpers.parity.evidence import gather_evidence
         from helpers.parity.pairing import names_by_layer
 
-        found, proves, note = run_golden(self._runtime, self._path, load_arrays(request.arrays))
-        golden = {} if found is None else dict(as_mapping(found))
+        found = gather_evidence(self._runtime, self._path, load_arrays(request.arrays))
+        golden = {} if found.golden is None else dict(as_mapping(found.golden))
         doubts = {
-            f"{DOUBT}{name}": each.doubt
+            f"{messages.DOUBT}{name}": each.doubt
             for name, each in golden.items()
             if getattr(each, "doubt", None) is not None
         }
         if golden:
             save_arrays(Path(request.answers), golden | doubts)
         layers = {name: list(getattr(each, "float32_layers", ())) for name, each in golden.items()}
-        return Golden(bool(golden), proves, note, layers, names_by_layer(self._runtime))
+        by_layer = names_by_layer(self._runtime)
+        return messages.Golden(bool(golden), found.proves, found.note, layers, by_layer)
 
-    def _find_spread(self, request: FindSpread) -> Spread:
+    def _find_spread(self, request: messages.FindSpread) -> messages.Spread:
         from helpers.costs.arrays import load_arrays, save_arrays
         from helpers.parity.spread import measure_spread
 
         feeds = load_arrays(request.arrays)
         save_arrays(Path(request.answers), measure_spread(self._runtime, feeds, request.size))
-        return Spread()
+        return messages.Spread()
 
 
 def limit_resources() -> None:
@@ -178,7 +161,7 @@ def limit_resources() -> None:
             resource.setrlimit(kind, (limit, limit))
 
 
-def open_requested(request: Open) -> tuple[Runtime, float, float]:
+def open_requested(request: messages.Open) -> tuple[Runtime, float, float]:
     """Open an artifact as `Candidate.request` describes it.
 
     Returns:
@@ -199,60 +182,12 @@ def open_requested(request: Open) -> tuple[Runtime, float, float]:
     return runtime, 1e3 * (imported - start), 1e3 * (loaded - imported)
 
 
-def run_golden(
-    runtime: Runtime, path: str | None, inputs: Arrays
-) -> tuple[Outputs | None, bool, str | None]:
-    """Run a model in float64, where it is a Keras model, and try whether a fault can show.
-
-    Args:
-        runtime: the model.
-        path: of the artifact that it is; None for a model in memory.
-        inputs: the probe, as the model takes it.
-
-    Returns:
-        The golden run, where there is one; whether a comparison proves anything; and what a reader
-        must know about both.
-    """
-    from helpers.formats import KerasRuntime
-    from helpers.parity import (
-        GoldenError,
-        ProbeError,
-        check_artifact_probe,
-        check_probe,
-        float64_reference,
-    )
-
-    if not isinstance(runtime, KerasRuntime):
-        note = "the reference is no Keras model: parity means tolerances only"
-        try:
-            check_artifact_probe(path, inputs)
-        except ProbeError as error:
-            return None, False, f"parity proves little: {error}"
-        except Exception as error:  # the runtime opens it, but what damages a copy cannot read it
-            reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
-            return (
-                None,
-                False,
-                f"parity proves little: whether a fault shows was not tried ({reason})",
-            )
-        return None, True, note
-    try:
-        golden = float64_reference(runtime.model, inputs)
-    except GoldenError as error:
-        return None, True, f"no golden run, so parity means tolerances only: {error}"
-    try:
-        check_probe(runtime.model, inputs, golden)
-    except ProbeError as error:
-        return golden, False, f"parity proves little: {error}"
-    return golden, True, None
-
-
-def _weigh(request: Weigh) -> Weighed:
+def _weigh(request: messages.Weigh) -> messages.Weighed:
     from helpers.formats import artifact_size, read_traits
 
     size = artifact_size(request.path)
     fields = {**asdict(size), "path": request.path}
-    return Weighed(fields, asdict(read_traits(request.path, size)))
+    return messages.Weighed(fields, asdict(read_traits(request.path, size)))
 
 
 def peak_rss_mib() -> float | None:
@@ -296,7 +231,7 @@ def _call_until_warm(call: Callable[[], Any]) -> None:
         done += 1
 
 
-def time_calls(call: Callable[[], Any], seconds: float, max_calls: int) -> Visited:
+def time_calls(call: Callable[[], Any], seconds: float, max_calls: int) -> messages.Visited:
     """Time single calls until the time or the number of calls is used up, at least one.
 
     One untimed call comes first: since the last visit, another process has had the caches.
@@ -313,7 +248,7 @@ def time_calls(call: Callable[[], Any], seconds: float, max_calls: int) -> Visit
         after = clock()
         samples.append(after - before)
     cpu = time.process_time_ns() - cpu_start
-    return Visited(samples, cpu, max(after - start, 1))
+    return messages.Visited(samples, cpu, max(after - start, 1))
 
 
 if __name__ == "__main__":

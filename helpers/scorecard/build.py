@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -169,7 +170,10 @@ class _Findings:
                 self._start_and_compare(name, artifact)
             for name, artifact in opened.items():
                 if name in self._parity:
+                    start = time.perf_counter()
                     self._rounds.add(name, artifact, folder)
+                    warmed_s = time.perf_counter() - start
+                    self._rounds.startup_s += artifact.open_ms / 1e3 + warmed_s
             self._rounds.visit(budget_s, line)
             for name, artifact in opened.items():
                 self._weigh(name, artifact)
@@ -267,4 +271,4 @@ class _Findings:
             return "FAILED"
         if os.path.abspath(self._candidates[name].path) == self._reference.path:
             return "reference"
-        return "passed" if self._reference.proves else "unproved"
+        return "passed" if self._reference.evidence.proves else "unproved"

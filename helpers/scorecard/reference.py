@@ -17,12 +17,12 @@ import numpy as np
 
 from helpers.costs.candidate import Candidate, as_candidate
 from helpers.costs.opened import OpenedArtifact
-from helpers.costs.worker import run_golden
 from helpers.formats import KerasRuntime, Runtime
 from helpers.formats.sample_inputs import sample_inputs
 from helpers.formats.tensors import Arrays, InputError, name_arrays, take_rows
 from helpers.parity import ParityReport, check_parity
 from helpers.parity.compare import Outputs, compare_outputs
+from helpers.parity.evidence import Evidence, gather_evidence
 from helpers.parity.pairing import names_by_layer
 from helpers.parity.spread import measure_spread
 
@@ -90,8 +90,7 @@ class Reference:
         path: of the artifact that it is; None for a model in memory.
         feeds: all rows of the inputs, by its own input names; the first 64 are the probe.
         answers: what it answers to the probe.
-        golden: its outputs in float64, where there is such a run.
-        proves: whether a fault can show in these answers.
+        evidence: what a comparison with these answers can prove.
         repeats: whether it gives the same answers when it is asked twice.
         notes: what a reader must know before trusting the verdicts.
     """
@@ -99,8 +98,7 @@ class Reference:
     path: str | None
     feeds: dict[str, np.ndarray]
     answers: Runtime
-    golden: Outputs | None
-    proves: bool
+    evidence: Evidence
     repeats: bool
     notes: tuple[str, ...]
 
@@ -110,7 +108,7 @@ class Reference:
         Raises:
             InputError: the artifact takes other inputs.
         """
-        return check_parity(runtime, self.answers, self.probe, self.golden)
+        return check_parity(runtime, self.answers, self.probe, self.evidence.golden)
 
     @property
     def probe(self) -> dict[str, np.ndarray]:
@@ -136,8 +134,8 @@ def ask_reference(
     """
     if not isinstance(reference, Candidate | str | Path):
         runtime = KerasRuntime(reference)
-        golden_of = partial(run_golden, runtime, None)
-        asked = _ask(Remembered(runtime, None), None, inputs, seed, golden_of)
+        evidence_of = partial(gather_evidence, runtime, None)
+        asked = _ask(Remembered(runtime, None), None, inputs, seed, evidence_of)
         give_back_memory()  # the float64 copy, before the processes of the artifacts need theirs
         return asked
 
@@ -156,7 +154,7 @@ def _ask(
     path: str | None,
     inputs: Arrays | None,
     seed: int,
-    golden_of: Callable[[Arrays], tuple[Outputs | None, bool, str | None]],
+    evidence_of: Callable[[Arrays], Evidence],
 ) -> Reference:
     notes: list[str] = []
     if inputs is None:
@@ -180,10 +178,10 @@ def _ask(
             "the reference gives other answers when it is asked twice, as a random layer does, or "
             "one that keeps a state: no comparison with it proves anything"
         )
-    golden, proves, note = golden_of(probe)
-    if note is not None:
-        notes.append(note)
-    return Reference(path, feeds, answers, golden, proves, repeats, tuple(notes))
+    evidence = evidence_of(probe)
+    if evidence.note is not None:
+        notes.append(evidence.note)
+    return Reference(path, feeds, answers, evidence, repeats, tuple(notes))
 
 
 def give_back_memory() -> None:
